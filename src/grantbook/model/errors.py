@@ -1,0 +1,190 @@
+"""Errors are values: a code, two sentences and details. No HTTP and no SQL here.
+
+`message` is safe to show to a person; `system_message` tells a developer what was wrong; `details` names the
+fields and ids involved. Each edge translates the code once (`http/errors.py`, `cli/errors.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class GrantbookError(Exception):
+    """Base of every error that Grantbook raises on purpose. `code` is stable; texts may improve."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    message: ClassVar[str] = "Something went wrong on our side."
+    system_message: ClassVar[str] = "Internal error"
+
+    def __init__(self, explanation: str | None = None, *, code: str | None = None, **details: Any) -> None:
+        self.error_code = code or self.code
+        self.explanation = explanation or self.system_message
+        self.details: dict[str, Any] = details
+        super().__init__(self.explanation)
+
+
+class ValidationFailed(GrantbookError):
+    """The request is well-formed but says something impossible. Details: field, message, errors."""
+
+    code = "VALIDATION_ERROR"
+    message = "The request contains invalid data."
+    system_message = "Validation error"
+
+    def __init__(
+        self, field: str, message: str, *, code: str | None = None, errors: Sequence[Mapping[str, str]] | None = None
+    ) -> None:
+        super().__init__(None, code=code)
+        problem = {"field": field, "message": message}
+        self.details = {**problem, "errors": list(errors) if errors else [problem]}
+
+
+class MalformedRequest(GrantbookError):
+    """The body is not what it claims to be: broken JSON or broken UTF-8."""
+
+    code = "INVALID_JSON"
+    message = "The request body is not valid JSON."
+    system_message = "Invalid JSON"
+
+
+class AuthenticationFailed(GrantbookError):
+    """No usable credentials. Codes: AUTHENTICATION_REQUIRED, INVALID_API_KEY, API_KEY_EXPIRED,
+    API_KEY_DEACTIVATED, API_KEY_PAUSED."""
+
+    code = "AUTHENTICATION_REQUIRED"
+    message = "Authentication is required."
+    system_message = "No API key was sent"
+
+
+class PermissionDenied(GrantbookError):
+    """The caller is known and may not do this. Details name what it was about."""
+
+    code = "INSUFFICIENT_PERMISSIONS"
+    message = "You do not have permission to perform this action."
+    system_message = "Insufficient permissions for this operation"
+
+
+class OrganizationAccessDenied(PermissionDenied):
+    """The caller is not an active member, or the key belongs elsewhere; also for unknown organizations."""
+
+    code = "ORGANIZATION_ACCESS_DENIED"
+    message = "You do not have access to this organization."
+    system_message = "Not an active member of the organization"
+
+
+class LastOwner(PermissionDenied):
+    """An organization or a rule must keep an owner."""
+
+    code = "CANNOT_REMOVE_LAST_OWNER"
+    message = "The last owner cannot be removed."
+    system_message = "This change would leave no owner"
+
+
+class NotFound(GrantbookError):
+    """Unknown, deleted, or in another organization: all three answer alike. Details name the id."""
+
+    code = "RESOURCE_NOT_FOUND"
+    message = "The requested resource was not found."
+    system_message = "Resource not found"
+
+
+class RouteNotFound(NotFound):
+    """There is no such address."""
+
+    code = "ROUTE_NOT_FOUND"
+    message = "There is nothing at this address."
+    system_message = "Unknown route"
+
+
+class MethodNotAllowed(GrantbookError):
+    """The address exists, but not with this method. Details: method."""
+
+    code = "METHOD_NOT_ALLOWED"
+    message = "This method is not allowed here."
+    system_message = "Method not allowed"
+
+
+class Conflict(GrantbookError):
+    """What is there already stands in the way. Nothing was changed."""
+
+    code = "RESOURCE_CONFLICT"
+    message = "This conflicts with what already exists."
+    system_message = "Conflict"
+
+
+class GrantAlreadyExists(Conflict):
+    """A live grant with another level exists. Details: grant_id, access_level."""
+
+    code = "GRANT_ALREADY_EXISTS"
+    message = "This grantee already has a grant on this entity."
+    system_message = "A grant with another access level exists; update it instead"
+
+
+class GrantWouldBeDemoted(Conflict):
+    """Granting never lowers. Details: grant_id, access_level."""
+
+    code = "GRANT_WOULD_BE_DEMOTED"
+    message = "This target already has a higher access level."
+    system_message = "Granting never lowers a level; replace the permissions to lower it"
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used within a day for another request. Details: idempotency_key."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    message = "This idempotency key was already used for another request."
+    system_message = "Idempotency key reused with a different request"
+
+
+class PayloadTooLarge(GrantbookError):
+    """The body is over the bound. Details: limit_bytes."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    message = "The request body is too large."
+    system_message = "Request body exceeds the limit"
+
+
+class LimitExceeded(GrantbookError):
+    """A bound of `model/limits.py` was crossed. Details: limit, maximum."""
+
+    code = "LIMIT_EXCEEDED"
+    message = "A limit was exceeded."
+    system_message = "Limit exceeded"
+
+
+class RevisionNotReached(GrantbookError):
+    """The read asked for a revision that this server has not seen yet. Details: revision."""
+
+    code = "REVISION_NOT_REACHED"
+    message = "This server has not caught up yet. Please try again."
+    system_message = "The requested revision is not available yet"
+
+
+class StoreUnavailable(GrantbookError):
+    """The database did not answer. Whether a write happened is unknown only if the details say so."""
+
+    code = "STORE_UNAVAILABLE"
+    message = "The service is temporarily unavailable. Please try again."
+    system_message = "The database is unavailable"
+
+
+class TamperedHistory(GrantbookError):
+    """The hash chain of the changes does not hold. Details: organization_id, revision, ordinal."""
+
+    code = "TAMPERED_HISTORY"
+    message = "The history of this organization is damaged."
+    system_message = "A change does not match its hash"
+
+
+class ConfigurationError(GrantbookError):
+    """A setting, a file or a database is not usable as it is. The explanation says what to do."""
+
+    code = "CONFIGURATION_ERROR"
+    message = "The configuration is not usable."
+    system_message = "Configuration error"
+
+
+def all_errors() -> list[type[GrantbookError]]:
+    """Every class of the tree, the base first, for tests and documentation."""
+    found: list[type[GrantbookError]] = [GrantbookError]
+    for error in found:
+        found.extend(error.__subclasses__())
+    return found

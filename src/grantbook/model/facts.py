@@ -1,0 +1,364 @@
+"""The facts that access is derived from: flat frozen values, one class a kind.
+
+`KEY` names the fields that identify a fact within its organization; `ABOUT` names the field that a change of it is
+about and the one that it touches (grant: entity and grantee). A fact never changes; a store keeps its
+successive versions. `Facts` is a set of them, indexed the way the definition asks.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
+
+from grantbook.model.errors import ValidationFailed
+from grantbook.model.instants import Instant
+from grantbook.model.vocabulary import ACCESS_MODES, GRANTEE_TYPES, OWNER_TYPES
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MEMBER_STATES: Final = ("active", "pending_invitation", "deactivated")
+ENTITY_STATUSES: Final = ("active", "archived")
+
+
+class Principal(NamedTuple):
+    """Whom a grant can name: ("user", "usr_..."), ("all", "*"), ..."""
+
+    type: str
+    id: str
+
+
+class EntityRef(NamedTuple):
+    """What a grant can be on: ("vector_store", "vs_...")."""
+
+    type: str
+    id: str
+
+
+EVERYONE: Final = Principal("all", "*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Base of every kind of fact."""
+
+    KEY: ClassVar[tuple[str, ...]]
+    ABOUT: ClassVar[tuple[str, str | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization(Fact):
+    """The tenant: one in its own book. The key that it was created with, if any, opens it too."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    id: str
+    name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    creator_key_id: str | None = None
+    created_by: str
+    created_at: Instant
+    updated_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member(Fact):
+    """A person in the organization. Only `active` ones have access to what is bound to it."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("user_id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("user_id", None)
+    user_id: str
+    email: str
+    full_name: str | None = None
+    state: str
+    created_at: Instant
+    updated_at: Instant
+
+    def __post_init__(self) -> None:
+        if self.state not in MEMBER_STATES:
+            raise ValidationFailed("account_state", f"account_state must be one of {', '.join(MEMBER_STATES)}")
+
+    @property
+    def is_active(self) -> bool:
+        return self.state == "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Department(Fact):
+    """A node of the department tree; a grant to it covers everything below it."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    id: str
+    name: str
+    description: str | None = None
+    parent_id: str | None = None
+    created_by: str
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartmentMember(Fact):
+    """A person is in a department."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("department_id", "user_id")
+    ABOUT: ClassVar[tuple[str, str | None]] = ("department_id", "user_id")
+    department_id: str
+    user_id: str
+    added_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role(Fact):
+    """A named set of capabilities, and a principal that grants can name."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    id: str
+    name: str
+    description: str | None = None
+    capabilities: tuple[str, ...] = ()
+    is_base: bool = False
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAssignment(Fact):
+    """A person has a role."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("role_id", "user_id")
+    ABOUT: ClassVar[tuple[str, str | None]] = ("role_id", "user_id")
+    role_id: str
+    user_id: str
+    assigned_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity(Fact):
+    """Something that can be granted on. A deleted entity has no live version; an archived one gives no access."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("entity_type", "id")
+    ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    entity_type: str
+    id: str
+    name: str
+    owner_type: str
+    owner_id: str
+    access_mode: str
+    status: str = "active"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    created_by: str
+    created_at: Instant
+    updated_at: Instant
+
+    def __post_init__(self) -> None:
+        if self.owner_type not in OWNER_TYPES:
+            raise ValidationFailed("owner_type", f"owner_type must be one of {', '.join(OWNER_TYPES)}")
+        if self.access_mode not in ACCESS_MODES:
+            raise ValidationFailed("access_mode", f"access_mode must be one of {', '.join(ACCESS_MODES)}")
+        if self.status not in ENTITY_STATUSES:
+            raise ValidationFailed("status", f"status must be one of {', '.join(ENTITY_STATUSES)}")
+
+    @property
+    def ref(self) -> EntityRef:
+        return EntityRef(self.entity_type, self.id)
+
+    @property
+    def owner(self) -> Principal:
+        return Principal(self.owner_type, self.owner_id)
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessTarget(Fact):
+    """A department or user that an entity in mode `department` or `private` lists."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("entity_type", "entity_id", "target_type", "target_id")
+    ABOUT: ClassVar[tuple[str, str | None]] = ("entity_id", "target_id")
+    entity_type: str
+    entity_id: str
+    target_type: str
+    target_id: str
+
+    @property
+    def entity(self) -> EntityRef:
+        return EntityRef(self.entity_type, self.entity_id)
+
+    @property
+    def target(self) -> Principal:
+        return Principal(self.target_type, self.target_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containment(Fact):
+    """A container holds an entity: a grant on the container reaches it."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("container_type", "container_id", "member_type", "member_id")
+    ABOUT: ClassVar[tuple[str, str | None]] = ("container_id", "member_id")
+    container_type: str
+    container_id: str
+    member_type: str
+    member_id: str
+
+    @property
+    def container(self) -> EntityRef:
+        return EntityRef(self.container_type, self.container_id)
+
+    @property
+    def member(self) -> EntityRef:
+        return EntityRef(self.member_type, self.member_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Fact):
+    """Who was given what, by whom, from when until when. The window is half-open: [starts_at, expires_at)."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("entity_id", "grantee_id")
+    id: str
+    entity_type: str
+    entity_id: str
+    grantee_type: str
+    grantee_id: str
+    access_level: str
+    starts_at: Instant | None = None
+    expires_at: Instant | None = None
+    reason: str | None = None
+    granted_by: str
+    created_at: Instant
+    updated_at: Instant
+
+    def __post_init__(self) -> None:
+        if self.grantee_type not in GRANTEE_TYPES:
+            raise ValidationFailed("grantee_type", f"grantee_type must be one of {', '.join(GRANTEE_TYPES)}")
+        if (self.grantee_type == EVERYONE.type) != (self.grantee_id == EVERYONE.id):
+            raise ValidationFailed("grantee_id", "grantee_id must be '*' exactly when the grantee type is 'all'")
+        if self.starts_at is not None and self.expires_at is not None and self.starts_at >= self.expires_at:
+            raise ValidationFailed("expires_at", "expires_at must be later than starts_at")
+
+    @property
+    def entity(self) -> EntityRef:
+        return EntityRef(self.entity_type, self.entity_id)
+
+    @property
+    def grantee(self) -> Principal:
+        return Principal(self.grantee_type, self.grantee_id)
+
+    def is_in_force(self, at: Instant) -> bool:
+        """Whether `at` lies in [starts_at, expires_at)."""
+        return (self.starts_at is None or self.starts_at <= at) and not self.is_expired(at)
+
+    def is_expired(self, at: Instant) -> bool:
+        return self.expires_at is not None and self.expires_at <= at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey(Fact):
+    """A key of one organization that acts as `user_id`. Only a digest of the secret is ever kept.
+
+    `scopes` only narrow: None is everything the user may do, an empty tuple is nothing.
+    """
+
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    ABOUT: ClassVar[tuple[str, str | None]] = ("id", "user_id")
+    id: str
+    digest: str
+    key_prefix: str
+    name: str
+    user_id: str
+    scopes: tuple[str, ...] | None = None
+    is_active: bool = True
+    is_paused: bool = False
+    created_by: str
+    created_at: Instant
+    expires_at: Instant | None = None
+
+
+FACT_KINDS: Final[tuple[type[Fact], ...]] = (
+    Organization,
+    Member,
+    Department,
+    DepartmentMember,
+    Role,
+    RoleAssignment,
+    Entity,
+    AccessTarget,
+    Containment,
+    Grant,
+    ApiKey,
+)
+
+
+def key_of(fact: Fact) -> tuple[str, ...]:
+    """The values of the fact's `KEY` fields."""
+    return tuple(getattr(fact, name) for name in fact.KEY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Facts of one organization, indexed for `resolution`. It may hold only those that a question needs."""
+
+    organization_id: str
+    members: Mapping[str, Member]
+    departments: Mapping[str, Department]
+    roles: Mapping[str, Role]
+    departments_of: Mapping[str, tuple[str, ...]]
+    roles_of: Mapping[str, tuple[str, ...]]
+    entities: Mapping[EntityRef, Entity]
+    containers_of: Mapping[EntityRef, tuple[EntityRef, ...]]
+    targets_of: Mapping[EntityRef, tuple[Principal, ...]]
+    grants_on: Mapping[EntityRef, tuple[Grant, ...]]
+
+    @classmethod
+    def of(cls, organization_id: str, facts: Iterable[Fact]) -> Self:
+        """Index live facts of one organization, given in any order."""
+        members: dict[str, Member] = {}
+        departments: dict[str, Department] = {}
+        roles: dict[str, Role] = {}
+        entities: dict[EntityRef, Entity] = {}
+        departments_of: defaultdict[str, list[str]] = defaultdict(list)
+        roles_of: defaultdict[str, list[str]] = defaultdict(list)
+        containers_of: defaultdict[EntityRef, list[EntityRef]] = defaultdict(list)
+        targets_of: defaultdict[EntityRef, list[Principal]] = defaultdict(list)
+        grants_on: defaultdict[EntityRef, list[Grant]] = defaultdict(list)
+        for fact in facts:
+            match fact:
+                case Grant():
+                    grants_on[fact.entity].append(fact)
+                case Entity():
+                    entities[fact.ref] = fact
+                case Containment():
+                    containers_of[fact.member].append(fact.container)
+                case AccessTarget():
+                    targets_of[fact.entity].append(fact.target)
+                case Member():
+                    members[fact.user_id] = fact
+                case DepartmentMember():
+                    departments_of[fact.user_id].append(fact.department_id)
+                case RoleAssignment():
+                    roles_of[fact.user_id].append(fact.role_id)
+                case Department():
+                    departments[fact.id] = fact
+                case Role():
+                    roles[fact.id] = fact
+                case Organization() | ApiKey():
+                    pass
+        return cls(
+            organization_id=organization_id,
+            members=members,
+            departments=departments,
+            roles=roles,
+            entities=entities,
+            departments_of=_frozen(departments_of),
+            roles_of=_frozen(roles_of),
+            containers_of=_frozen(containers_of),
+            targets_of=_frozen(targets_of),
+            grants_on=_frozen(grants_on),
+        )
+
+
+def _frozen(lists: Mapping[K, list[V]]) -> dict[K, tuple[V, ...]]:
+    return {key: tuple(values) for key, values in lists.items()}

@@ -1,0 +1,1 @@
+"""Where the book is kept. `port` says what every store promises; `tests/conformance` holds them to it."""

@@ -1,0 +1,84 @@
+"""How a change is written down, the same in every store: JSON texts without secrets, and the hash chain."""
+
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from grantbook.model.errors import TamperedHistory
+from grantbook.model.facts import Fact, key_of
+from grantbook.store.port import Author, Change, Head, Store
+
+NO_HASH: Final = "0" * 64
+EMPTY: Final = Head(revision=0, at=0, hash=NO_HASH)
+_SECRETS: Final = ("digest",)
+
+
+class Recorder:
+    """Makes the changes of one revision, each hashed together with the one before it."""
+
+    def __init__(self, organization_id: str, head: Head, now: int, author: Author) -> None:
+        self.organization_id = organization_id
+        self.revision = head.revision + 1
+        self.now = now
+        self._author = author
+        self._hash = head.hash
+        self._ordinal = 0
+
+    @property
+    def head(self) -> Head:
+        return Head(revision=self.revision, at=self.now, hash=self._hash)
+
+    def record(self, action: str, before: Fact | None, after: Fact | None) -> Change:
+        """The next change of this revision."""
+        fact = after or before
+        if fact is None:
+            raise ValueError("a change needs a fact before or after it")
+        subject, target = fact.ABOUT
+        unhashed = Change(
+            revision=self.revision,
+            ordinal=self._ordinal,
+            at=self.now,
+            actor_id=self._author.actor_id,
+            api_key_id=self._author.api_key_id,
+            trace_id=self._author.trace_id,
+            reason=self._author.reason,
+            action=action,
+            kind=type(fact).__name__,
+            key="/".join(key_of(fact)),
+            subject_id=getattr(fact, subject),
+            target_id=getattr(fact, target) if target else None,
+            before=_text(before),
+            after=_text(after),
+            hash="",
+        )
+        self._hash = _hash_of(self._hash, self.organization_id, unhashed)
+        self._ordinal += 1
+        return msgspec.structs.replace(unhashed, hash=self._hash)
+
+
+def verify(store: Store, organization_id: str) -> int:
+    """The number of changes, after checking each hash. Raises TamperedHistory(organization_id, revision, ordinal)."""
+    previous, count = NO_HASH, 0
+    for change in store.changes(organization_id):
+        if _hash_of(previous, organization_id, change) != change.hash:
+            raise TamperedHistory(organization_id=organization_id, revision=change.revision, ordinal=change.ordinal)
+        previous = change.hash
+        count += 1
+    if previous != store.head(organization_id).hash:
+        raise TamperedHistory(organization_id=organization_id, revision=store.head(organization_id).revision, ordinal=0)
+    return count
+
+
+def _text(fact: Fact | None) -> str | None:
+    if fact is None:
+        return None
+    values: dict[str, Any] = msgspec.to_builtins(fact)
+    for secret in _SECRETS:
+        values.pop(secret, None)
+    return msgspec.json.encode(values, order="sorted").decode()
+
+
+def _hash_of(previous: str, organization_id: str, change: Change) -> str:
+    fields = msgspec.structs.astuple(change)[:-1]
+    return sha256(msgspec.json.encode([previous, organization_id, *fields])).hexdigest()

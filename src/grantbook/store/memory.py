@@ -1,0 +1,278 @@
+"""The reference store: plain dictionaries behind a lock. It keeps every promise of the port and nothing on disk."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+
+from grantbook.model.errors import Conflict
+from grantbook.model.facts import (
+    Containment,
+    Department,
+    EntityRef,
+    Fact,
+    Grant,
+    Member,
+    key_of,
+)
+from grantbook.model.instants import SECOND, Clock, Instant
+from grantbook.model.limits import IDEMPOTENCY_TTL_S
+from grantbook.store.history import EMPTY, Recorder
+from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
+
+
+@dataclass(slots=True)
+class _Version:
+    fact: Fact
+    since: int
+    until: int | None = None
+
+    def is_in(self, revision: int) -> bool:
+        return self.since <= revision and (self.until is None or self.until > revision)
+
+
+class _Book:
+    """One organization: versions by kind and key, and what else belongs to it."""
+
+    def __init__(self) -> None:
+        self.versions: dict[type[Fact], dict[tuple[str, ...], list[_Version]]] = {}
+        self.head = EMPTY
+        self.changes: list[Change] = []
+        self.responses: dict[str, tuple[Instant, StoredResponse]] = {}
+
+
+class MemorySnapshot:
+    """See `port.Snapshot`."""
+
+    def __init__(self, organization_id: str, book: _Book, revision: int, lock: RLock) -> None:
+        self.organization_id = organization_id
+        self.revision = revision
+        self._book = book
+        self._lock = lock
+
+    def find(self, kind: type[F], *key: str) -> F | None:
+        with self._lock:
+            for version in self._book.versions.get(kind, {}).get(key, ()):
+                if version.is_in(self.revision):
+                    return version.fact  # type: ignore[return-value]
+        return None
+
+    def select(self, kind: type[F], *where: Where) -> list[F]:
+        with self._lock:
+            return [
+                version.fact  # type: ignore[misc]
+                for versions in self._book.versions.get(kind, {}).values()
+                for version in versions
+                if version.is_in(self.revision) and _matches(version.fact, where)
+            ]
+
+    def page(self, kind: type[F], *where: Where, skip: int, limit: int) -> list[F]:
+        def order(fact: Any) -> tuple[Instant, str]:
+            return fact.created_at, key_of(fact)[-1]
+
+        return sorted(self.select(kind, *where), key=order)[skip : skip + limit]
+
+    def count(self, kind: type[Fact], *where: Where) -> int:
+        return len(self.select(kind, *where))
+
+    def departments_above(self, department_ids: Collection[str]) -> list[Department]:
+        found: dict[str, Department] = {}
+        waiting = list(department_ids)
+        while waiting:
+            department = self.find(Department, waiting.pop())
+            if department is not None and department.id not in found:
+                found[department.id] = department
+                if department.parent_id:
+                    waiting.append(department.parent_id)
+        return list(found.values())
+
+    def departments_below(self, department_ids: Collection[str]) -> list[Department]:
+        found = {d.id: d for d in self.select(Department, {"id": set(department_ids)})}
+        frontier = set(found)
+        while frontier:
+            below = [d for d in self.select(Department, {"parent_id": frontier}) if d.id not in found]
+            found.update((d.id, d) for d in below)
+            frontier = {d.id for d in below}
+        return list(found.values())
+
+    def containers_of(self, entities: Collection[EntityRef]) -> list[Containment]:
+        return self._edges(entities, lambda edge: edge.member, lambda edge: edge.container)
+
+    def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
+        return self._edges(entities, lambda edge: edge.container, lambda edge: edge.member)
+
+    def _edges(
+        self,
+        entities: Collection[EntityRef],
+        near: Callable[[Containment], EntityRef],
+        far: Callable[[Containment], EntityRef],
+    ) -> list[Containment]:
+        everything = self.select(Containment)
+        found: dict[tuple[str, ...], Containment] = {}
+        frontier = set(entities)
+        while frontier:
+            edges = [edge for edge in everything if near(edge) in frontier and key_of(edge) not in found]
+            found.update((key_of(edge), edge) for edge in edges)
+            frontier = {far(edge) for edge in edges}
+        return list(found.values())
+
+
+class MemoryTransaction(MemorySnapshot):
+    """See `port.Transaction`. Keeps a list of what to undo should it fail."""
+
+    def __init__(self, store: "MemoryStore", organization_id: str, book: _Book, author: Author, now: Instant) -> None:
+        self._store = store
+        self._recorder = Recorder(organization_id, book.head, now, author)
+        self._undo: list[Callable[[], object]] = []
+        self._changes: list[Change] = []
+        self.now = now
+        super().__init__(organization_id, book, self._recorder.revision, store.lock)
+
+    def add(self, fact: Fact, action: str) -> None:
+        if self.find(type(fact), *key_of(fact)) is not None or self._has_live_grant(fact):
+            raise Conflict(kind=type(fact).__name__, key="/".join(key_of(fact)))
+        self._open(fact)
+        self._changes.append(self._recorder.record(action, None, fact))
+
+    def replace(self, old: Fact, new: Fact, action: str) -> None:
+        if old != new:
+            self._close(old)
+            self._open(new)
+            self._changes.append(self._recorder.record(action, old, new))
+
+    def remove(self, fact: Fact, action: str) -> None:
+        self._close(fact)
+        self._changes.append(self._recorder.record(action, fact, None))
+
+    def claim(self, lookup: Lookup, key: str, value: str) -> str:
+        if (lookup, key) not in self._store.lookups:
+            self._store.lookups[lookup, key] = value
+            self._undo.append(lambda: self._store.lookups.pop((lookup, key)))
+        return self._store.lookups[lookup, key]
+
+    def find_response(self, idempotency_key: str) -> StoredResponse | None:
+        at, response = self._book.responses.get(idempotency_key, (0, None))
+        return response if at > self.now - IDEMPOTENCY_TTL_S * SECOND else None
+
+    def keep_response(self, idempotency_key: str, response: StoredResponse) -> None:
+        before = self._book.responses.get(idempotency_key)
+        self._book.responses[idempotency_key] = (self.now, response)
+        if before is None:
+            self._undo.append(lambda: self._book.responses.pop(idempotency_key))
+        else:
+            self._undo.append(lambda: self._book.responses.update({idempotency_key: before}))
+
+    def commit(self) -> None:
+        if self._changes:
+            self._book.head = self._recorder.head
+            self._book.changes.extend(self._changes)
+        else:
+            self.revision = self._book.head.revision
+
+    def rollback(self) -> None:
+        for undo in reversed(self._undo):
+            undo()
+
+    def _open(self, fact: Fact) -> None:
+        versions = self._book.versions.setdefault(type(fact), {}).setdefault(key_of(fact), [])
+        versions.append(_Version(fact, self.revision))
+        self._undo.append(versions.pop)
+        if isinstance(fact, Member):
+            known = self._store.user_organizations.setdefault(fact.user_id, set())
+            if self.organization_id not in known:
+                known.add(self.organization_id)
+                self._undo.append(lambda: known.discard(self.organization_id))
+
+    def _close(self, fact: Fact) -> None:
+        versions = self._book.versions[type(fact)][key_of(fact)]
+        position, version = next((i, v) for i, v in enumerate(versions) if v.until is None)
+        if version.since == self.revision:
+            versions.pop(position)
+            self._undo.append(lambda: versions.insert(position, version))
+        else:
+            version.until = self.revision
+            self._undo.append(lambda: setattr(version, "until", None))
+
+    def _has_live_grant(self, fact: Fact) -> bool:
+        return isinstance(fact, Grant) and bool(
+            self.select(
+                Grant,
+                {
+                    "entity_type": fact.entity_type,
+                    "entity_id": fact.entity_id,
+                    "grantee_type": fact.grantee_type,
+                    "grantee_id": fact.grantee_id,
+                },
+            )
+        )
+
+
+class MemoryStore:
+    """See `port.Store`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._books: dict[str, _Book] = {}
+        self.lock = RLock()
+        self.lookups: dict[tuple[Lookup, str], str] = {}
+        self.user_organizations: dict[str, set[str]] = {}
+
+    @contextmanager
+    def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[MemorySnapshot]:
+        with self.lock:
+            book = self._books.get(organization_id, _Book())
+            yield MemorySnapshot(organization_id, book, book.head.revision if revision is None else revision, self.lock)
+
+    @contextmanager
+    def transaction(self, organization_id: str, author: Author) -> Iterator[MemoryTransaction]:
+        with self.lock:
+            book = self._books.get(organization_id) or _Book()
+            now = max(self._clock(), book.head.at)
+            transaction = MemoryTransaction(self, organization_id, book, author, now)
+            try:
+                yield transaction
+            except BaseException:
+                transaction.rollback()
+                raise
+            transaction.commit()
+            if book.head.revision:
+                self._books[organization_id] = book
+
+    def head(self, organization_id: str) -> Head:
+        with self.lock:
+            book = self._books.get(organization_id)
+            return book.head if book else EMPTY
+
+    def revision_at(self, organization_id: str, at: Instant) -> int:
+        return max((change.revision for change in self.changes(organization_id) if change.at <= at), default=0)
+
+    def look_up(self, lookup: Lookup, key: str) -> str | None:
+        return self.lookups.get((lookup, key))
+
+    def organizations_of(self, user_id: str) -> list[str]:
+        return sorted(self.user_organizations.get(user_id, ()))
+
+    def organization_ids(self) -> list[str]:
+        return sorted(self._books)
+
+    def changes(self, organization_id: str, *, after: int = 0) -> Iterator[Change]:
+        with self.lock:
+            book = self._books.get(organization_id)
+            changes = list(book.changes) if book else []
+        return (change for change in changes if change.revision > after)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _matches(fact: Fact, where: tuple[Where, ...]) -> bool:
+    return not where or any(
+        all(
+            getattr(fact, name) in wanted
+            if isinstance(wanted, Collection) and not isinstance(wanted, str)
+            else getattr(fact, name) == wanted
+            for name, wanted in conditions.items()
+        )
+        for conditions in where
+    )

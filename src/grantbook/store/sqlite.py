@@ -1,0 +1,89 @@
+"""The book in one SQLite file: WAL, `synchronous=FULL` (an acknowledged write survives power loss), `BEGIN IMMEDIATE`
+for writes, one connection a thread from the pool."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, create_engine, event, select, text
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.sql import column as sql_column
+from sqlalchemy.sql import func
+from sqlalchemy.sql.elements import ColumnElement
+
+from grantbook.model.errors import ConfigurationError
+from grantbook.model.instants import Clock
+from grantbook.store.sql import SqlStore
+
+_BUSY_TIMEOUT_S: Final = 30
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA mmap_size=268435456",
+    "PRAGMA temp_store=MEMORY",
+)
+
+
+class SqliteDialect:
+    """See `sql.Dialect`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            path = make_url(url).database
+        except ArgumentError as error:
+            raise ConfigurationError(f"{url!r} is not a database URL such as sqlite:///grantbook.db") from error
+        if not path or path == ":memory:":
+            raise ConfigurationError("a SQLite database needs a file, such as sqlite:///grantbook.db; try memory:")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(
+            url,
+            pool_size=64,
+            max_overflow=64,
+            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
+        )
+        event.listen(self.engine, "connect", _set_up)
+        event.listen(self.engine, "begin", _begin)
+
+    def begin_read(self) -> Connection:
+        connection = self.engine.connect()
+        connection.begin()
+        return connection
+
+    def begin_write(self) -> Connection:
+        connection = self.engine.connect().execution_options(grantbook_writes=True)
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def is_in(self, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+        rows = func.json_each(json.dumps(sorted(values))).table_valued(sql_column("value"))
+        return column.in_(select(rows.c.value))
+
+    def insert_ignoring(self, table: Table) -> Any:
+        return insert(table).on_conflict_do_nothing()
+
+
+def open_sqlite(url: str, clock: Clock) -> SqlStore:
+    """The store in the file that the URL names. The schema must be there: see `store.migrations`."""
+    return SqlStore(SqliteDialect(url), clock)
+
+
+def _set_up(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("grantbook_writes", False)
+    connection.execute(text("BEGIN IMMEDIATE" if immediate else "BEGIN"))

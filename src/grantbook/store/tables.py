@@ -1,0 +1,177 @@
+"""One MetaData for every SQL store.
+
+Every table is keyed by organization first, and so is every index, so that a distributed PostgreSQL can spread
+the tables unchanged; `lookups` and `user_organizations` are the only global ones. Fact tables hold versions:
+`until_revision` is NULL while a version lives. "live" indexes serve the present, "past" ones `as_of`.
+Times are whole microseconds since 1970, lists and objects are JSON text, truth is 0 or 1.
+"""
+
+from dataclasses import fields
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+from grantbook.model.facts import (
+    AccessTarget,
+    ApiKey,
+    Containment,
+    Department,
+    DepartmentMember,
+    Entity,
+    Fact,
+    Grant,
+    Member,
+    Organization,
+    Role,
+    RoleAssignment,
+)
+
+SCHEMA_VERSION: Final = "0001"
+
+metadata: Final = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+_Big: Final = BigInteger().with_variant(Integer(), "sqlite")
+_LIVE: Final = text("until_revision IS NULL")
+_PAST: Final = text("until_revision IS NOT NULL")
+
+INTEGERS: Final = frozenset({"created_at", "updated_at", "added_at", "assigned_at", "starts_at", "expires_at"})
+BOOLEANS: Final = frozenset({"is_base", "is_active", "is_paused"})
+OBJECTS: Final = frozenset({"attributes"})
+TUPLES: Final = frozenset({"capabilities", "scopes"})
+
+
+def _table(name: str, *parts: Any) -> Table:
+    return Table(name, metadata, *parts, sqlite_strict=True)
+
+
+def _fact_table(name: str, kind: type[Fact], *indexes: tuple[str, ...], unique: tuple[str, ...] | None = None) -> Table:
+    """Columns from the fields of `kind`. `unique` columns, by default the key, are so among live versions."""
+    optional = {field.name for field in fields(kind) if "None" in str(field.type)}
+    table = _table(
+        name,
+        Column("organization_id", Text, nullable=False),
+        *(Column(field.name, _type_of(field.name), nullable=field.name in optional) for field in fields(kind)),
+        Column("since_revision", _Big, nullable=False),
+        Column("until_revision", _Big, nullable=True),
+        PrimaryKeyConstraint("organization_id", *kind.KEY, "since_revision"),
+    )
+    live_key = unique or kind.KEY
+    _index(table, "live_key", live_key, live=True, unique=True)
+    if unique:
+        _index(table, "past_key", unique, live=False)
+    for columns in indexes:
+        _index(table, f"live_{'_'.join(columns)}", columns, live=True)
+        if "created_at" not in columns:  # pages are of the newest revision only
+            _index(table, f"past_{'_'.join(columns)}", columns, live=False)
+    return table
+
+
+def _index(table: Table, name: str, columns: tuple[str, ...], *, live: bool, unique: bool = False) -> None:
+    condition = _LIVE if live else _PAST
+    Index(
+        f"ix_{table.name}_{name}",
+        table.c.organization_id,
+        *(table.c[column] for column in columns),
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+def _type_of(column: str) -> Any:
+    if column in INTEGERS:
+        return _Big
+    return Integer if column in BOOLEANS else Text
+
+
+FACT_TABLES: Final[dict[type[Fact], Table]] = {
+    Organization: _fact_table("organizations", Organization),
+    Member: _fact_table("members", Member, ("email",), ("created_at", "user_id")),
+    Department: _fact_table("departments", Department, ("parent_id",), ("created_at", "id")),
+    DepartmentMember: _fact_table("department_members", DepartmentMember, ("user_id",)),
+    Role: _fact_table("roles", Role, ("created_at", "id")),
+    RoleAssignment: _fact_table("role_assignments", RoleAssignment, ("user_id",)),
+    Entity: _fact_table(
+        "entities", Entity, ("id",), ("owner_id",), ("access_mode",), ("entity_type", "created_at", "id")
+    ),
+    AccessTarget: _fact_table("access_targets", AccessTarget, ("entity_id",), ("target_id",)),
+    Containment: _fact_table("containments", Containment, ("container_id",), ("member_id",)),
+    Grant: _fact_table(
+        "grants",
+        Grant,
+        ("grantee_id",),
+        ("created_at", "id"),
+        unique=("entity_id", "entity_type", "grantee_id", "grantee_type"),
+    ),
+    ApiKey: _fact_table("api_keys", ApiKey, ("user_id",), ("created_at", "id")),
+}
+
+heads: Final = _table(
+    "heads",
+    Column("organization_id", Text, nullable=False),
+    Column("revision", _Big, nullable=False),
+    Column("at", _Big, nullable=False),
+    Column("hash", Text, nullable=False),
+    PrimaryKeyConstraint("organization_id"),
+)
+
+changes: Final = _table(
+    "changes",
+    Column("organization_id", Text, nullable=False),
+    Column("revision", _Big, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("at", _Big, nullable=False),
+    Column("actor_id", Text, nullable=False),
+    Column("api_key_id", Text),
+    Column("trace_id", Text),
+    Column("reason", Text),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("target_id", Text),
+    Column("before", Text),
+    Column("after", Text),
+    Column("hash", Text, nullable=False),
+    PrimaryKeyConstraint("organization_id", "revision", "ordinal"),
+)
+Index("ix_changes_at", changes.c.organization_id, changes.c.at)
+Index("ix_changes_subject_id", changes.c.organization_id, changes.c.subject_id)
+
+responses: Final = _table(
+    "idempotent_responses",
+    Column("organization_id", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("at", _Big, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("organization_id", "idempotency_key"),
+)
+Index("ix_idempotent_responses_at", responses.c.organization_id, responses.c.at)
+
+lookups: Final = _table(
+    "lookups",
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "key"),
+)
+
+user_organizations: Final = _table(
+    "user_organizations",
+    Column("user_id", Text, nullable=False),
+    Column("organization_id", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "organization_id"),
+)
