@@ -253,6 +253,9 @@ class MemoryStore:
     def organizations_of(self, user_id: str) -> list[str]:
         return sorted(self.user_organizations.get(user_id, ()))
 
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        return self.user_organizations.keys() & set(user_ids)
+
     def organization_ids(self) -> list[str]:
         return sorted(self._books)
 

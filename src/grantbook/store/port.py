@@ -28,7 +28,7 @@ class Lookup(StrEnum):
 
     API_KEY = "api_key"  # digest of the secret -> organization id
     ENTITY = "entity"  # "rule/rule_..." -> organization id, for types not bound to the organization
-    EMAIL = "email"  # lower-case address -> user id
+    USER = "user"  # user id -> the organization that knew the user first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +155,9 @@ class Store(Protocol):
 
     def organizations_of(self, user_id: str) -> list[str]:
         """Organizations in which the user is or was a member, in order."""
+
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        """Those of the ids that are or were a member somewhere."""
 
     def organization_ids(self) -> list[str]:
         """Every organization, in order."""

@@ -377,6 +377,13 @@ class SqlStore:
         with self._reading() as connection, _translated():
             return sorted(connection.execute(query).scalars())
 
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        if not user_ids:
+            return set()
+        is_asked = self._dialect.is_in(user_organizations.c.user_id, user_ids)
+        with self._reading() as connection, _translated():
+            return set(connection.execute(select(user_organizations.c.user_id).where(is_asked)).scalars())
+
     def organization_ids(self) -> list[str]:
         with self._reading() as connection, _translated():
             return sorted(connection.execute(select(heads.c.organization_id)).scalars())

@@ -9,13 +9,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, create_engine, event, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.sql import column as sql_column
 from sqlalchemy.sql import func
 from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import Clock
+from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
 
 _BUSY_TIMEOUT_S: Final = 30
@@ -73,8 +74,13 @@ class SqliteDialect:
 
 
 def open_sqlite(url: str, clock: Clock) -> SqlStore:
-    """The store in the file that the URL names. The schema must be there: see `store.migrations`."""
-    return SqlStore(SqliteDialect(url), clock)
+    """The store in the file that the URL names, made or brought up to date. Raises ConfigurationError."""
+    dialect = SqliteDialect(url)
+    try:
+        migrate(dialect.engine)
+    except DBAPIError as error:
+        raise ConfigurationError(f"cannot use the database file: {error.orig}") from error
+    return SqlStore(dialect, clock)
 
 
 def _set_up(connection: Any, _: Any) -> None:

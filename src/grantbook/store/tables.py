@@ -113,7 +113,7 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
         ("created_at", "id"),
         unique=("entity_id", "entity_type", "grantee_id", "grantee_type"),
     ),
-    ApiKey: _fact_table("api_keys", ApiKey, ("user_id",), ("created_at", "id")),
+    ApiKey: _fact_table("api_keys", ApiKey, ("digest",), ("user_id",), ("created_at", "id")),
 }
 
 heads: Final = _table(

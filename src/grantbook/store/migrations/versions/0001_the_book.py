@@ -99,6 +99,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
+        "ix_api_keys_live_digest",
+        "api_keys",
+        ["organization_id", "digest"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
         "ix_api_keys_live_key",
         "api_keys",
         ["organization_id", "id"],
@@ -113,6 +121,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_api_keys_past_digest",
+        "api_keys",
+        ["organization_id", "digest"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NOT NULL"),
+        postgresql_where=sa.text("until_revision IS NOT NULL"),
     )
     op.create_index(
         "ix_api_keys_past_user_id",
@@ -468,7 +484,6 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("full_name", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("invitation_digest", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("since_revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -514,6 +529,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("attributes", sa.Text(), nullable=False),
+        sa.Column("creator_key_id", sa.Text(), nullable=True),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

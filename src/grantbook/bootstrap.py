@@ -1,0 +1,57 @@
+"""The only place that wires things together: settings to store, vocabulary, clock and randomness."""
+
+import secrets
+import time
+import tomllib
+from pathlib import Path
+
+from grantbook.model.errors import ConfigurationError
+from grantbook.model.ids import RandomBytes
+from grantbook.model.instants import Clock, Instant
+from grantbook.model.vocabulary import BUILT_IN, Vocabulary
+from grantbook.service.desk import Desk
+from grantbook.store.memory import MemoryStore
+from grantbook.store.port import Store
+
+
+def system_clock() -> Instant:
+    """Now, in whole milliseconds as the wire shows them, counted in microseconds."""
+    return time.time_ns() // 1_000_000 * 1_000
+
+
+def open_desk(
+    database: str,
+    *,
+    vocabulary: Vocabulary = BUILT_IN,
+    clock: Clock = system_clock,
+    random: RandomBytes = secrets.token_bytes,
+) -> Desk:
+    """A desk on the database of the URL, its schema brought up to date.
+
+    Raises ConfigurationError for a URL or a database that cannot be used.
+    """
+    return Desk(open_store(database, clock), vocabulary, clock, random)
+
+
+def open_store(database: str, clock: Clock) -> Store:
+    """`sqlite:///file` or, for tests and trials, `memory:`."""
+    if database == "memory:":
+        return MemoryStore(clock)
+    if database.startswith("sqlite:"):
+        from grantbook.store.sqlite import open_sqlite  # not needed for memory
+
+        return open_sqlite(database, clock)
+    raise ConfigurationError(
+        f"the database URL {database.partition(':')[0]}:... is not supported: use sqlite:///path or memory:"
+    )
+
+
+def load_vocabulary(path: str | None) -> Vocabulary:
+    """The built-in entity types and those of the TOML file, if there is one. Raises ConfigurationError."""
+    if path is None:
+        return BUILT_IN
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read the vocabulary file {path}: {error}") from error
+    return BUILT_IN.extended(document)

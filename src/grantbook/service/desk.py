@@ -1,0 +1,132 @@
+"""Where a caller meets the book: opens readings and writings of one organization."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from grantbook.model.errors import RevisionNotReached, ValidationFailed
+from grantbook.model.facts import Member, Role, RoleAssignment
+from grantbook.model.governance import CAPABILITIES
+from grantbook.model.ids import RandomBytes, new_id
+from grantbook.model.instants import Clock, Instant
+from grantbook.model.vocabulary import Vocabulary
+from grantbook.store.port import Author, Snapshot, Store, Transaction
+
+SYSTEM_ID = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. The system is the application that embeds the library, or the operator at the command line."""
+
+    user_id: str
+    is_system: bool = False
+    api_key_id: str | None = None
+    scopes: tuple[str, ...] | None = None
+    trace_id: str | None = None
+
+
+SYSTEM = Caller(user_id=SYSTEM_ID, is_system=True)
+
+
+class Reading:
+    """One question: one caller, one state of the book, one point in time."""
+
+    def __init__(self, desk: "Desk", snapshot: Snapshot, caller: Caller, at: Instant) -> None:
+        self.snapshot = snapshot
+        self.caller = caller
+        self.vocabulary = desk.vocabulary
+        self.at = at
+        self._store = desk.store
+
+    @property
+    def organization_id(self) -> str:
+        return self.snapshot.organization_id
+
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        """Those who are, or were, a member of any organization."""
+        members = {member.user_id for member in self.snapshot.select(Member, {"user_id": set(user_ids)})}
+        return members | self._store.known_users(set(user_ids) - members)
+
+    @cached_property
+    def membership(self) -> Member | None:
+        """The caller's own membership, in whatever state; None for the system and for outsiders."""
+        return None if self.caller.is_system else self.snapshot.find(Member, self.caller.user_id)
+
+    @cached_property
+    def role_ids(self) -> frozenset[str]:
+        """Roles of the caller, as an active member."""
+        if self.membership is None or not self.membership.is_active:
+            return frozenset()
+        assigned = self.snapshot.select(RoleAssignment, {"user_id": self.caller.user_id})
+        return frozenset(fact.role_id for fact in assigned)
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """What the caller may do; the system may do everything."""
+        if self.caller.is_system:
+            return frozenset(CAPABILITIES)
+        if not self.role_ids:
+            return frozenset()
+        roles = self.snapshot.select(Role, {"id": self.role_ids})
+        return frozenset(key for role in roles for key in role.capabilities)
+
+
+class Writing(Reading):
+    """One change in the making. `at` is the time that everything in it carries."""
+
+    def __init__(self, desk: "Desk", transaction: Transaction, caller: Caller) -> None:
+        super().__init__(desk, transaction, caller, transaction.now)
+        self.book = transaction
+        self.random = desk.random
+
+    def new_id(self, prefix: str) -> str:
+        return new_id(prefix, self.random)
+
+
+class Desk:
+    """What every use-case needs, wired once by `bootstrap`."""
+
+    def __init__(self, store: Store, vocabulary: Vocabulary, clock: Clock, random: RandomBytes) -> None:
+        self.store = store
+        self.vocabulary = vocabulary
+        self.clock = clock
+        self.random = random
+
+    @contextmanager
+    def reading(
+        self,
+        organization_id: str,
+        caller: Caller,
+        *,
+        as_of: Instant | None = None,
+        at_least: str | None = None,
+    ) -> Iterator[Reading]:
+        """The newest state, or the one of a past time. Raises RevisionNotReached(revision) for a token to come."""
+        wanted = None if at_least is None else revision_of(organization_id, at_least)
+        past = None if as_of is None else self.store.revision_at(organization_id, as_of)
+        with self.store.snapshot(organization_id, revision=past) as snapshot:
+            if wanted is not None and past is None and snapshot.revision < wanted:
+                raise RevisionNotReached(revision=wanted)
+            yield Reading(self, snapshot, caller, self.clock() if as_of is None else as_of)
+
+    @contextmanager
+    def writing(self, organization_id: str, caller: Caller, *, reason: str | None = None) -> Iterator[Writing]:
+        """A transaction: leaving the block commits it, an exception undoes it."""
+        author = Author(actor_id=caller.user_id, api_key_id=caller.api_key_id, trace_id=caller.trace_id, reason=reason)
+        with self.store.transaction(organization_id, author) as transaction:
+            yield Writing(self, transaction, caller)
+
+
+def token_of(organization_id: str, revision: int) -> str:
+    """The consistency token of a revision; opaque to clients."""
+    return f"{organization_id}.{revision}"
+
+
+def revision_of(organization_id: str, token: str) -> int:
+    """The revision that a token of this organization names. Raises ValidationFailed(at_least)."""
+    owner, _, revision = token.rpartition(".")
+    if owner != organization_id or not revision.isdecimal() or len(revision) > 18:
+        raise ValidationFailed("at_least", "at_least must be a Grantbook-Revision token of this organization")
+    return int(revision)

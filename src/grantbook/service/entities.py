@@ -1,0 +1,301 @@
+"""What grants are on: register, create, contain, archive, delete.
+
+Containment gives access: a grant on a container reaches what it holds. So whoever puts something into a container must
+administer what goes in, and be allowed to add to the container.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from grantbook.model.errors import Conflict, LimitExceeded, NotFound, PermissionDenied, ValidationFailed
+from grantbook.model.facts import AccessTarget, Containment, Department, Entity, EntityRef, Grant, Member, Principal
+from grantbook.model.governance import MANAGE_ACCESS
+from grantbook.model.limits import (
+    MAX_ACCESS_TARGETS,
+    MAX_CONTAINERS_PER_ENTITY,
+    MAX_CONTAINMENT_DEPTH,
+    MAX_MEMBERS_PER_CONTAINER,
+)
+from grantbook.model.vocabulary import LISTED_MODES
+from grantbook.service import gates
+from grantbook.service.desk import Reading, Writing
+from grantbook.service.grants import revoke_dangling
+from grantbook.service.values import valid_id, valid_name, without_repeats
+from grantbook.store.port import Lookup
+
+ADD_LEVEL = "add_new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entity as asked for. `access_mode` None is the type's default; `targets` are ids of departments or users."""
+
+    ref: EntityRef
+    name: str
+    owner: Principal
+    access_mode: str | None = None
+    targets: Sequence[str] = ()
+    attributes: Mapping[str, Any] | None = None
+    containers: Sequence[EntityRef] = ()
+    members: Sequence[EntityRef] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityView:
+    """An entity with what stands next to it, each in order of ids."""
+
+    entity: Entity
+    target_ids: tuple[str, ...]
+    containers: tuple[EntityRef, ...]
+    members: tuple[EntityRef, ...]
+
+
+def create(writing: Writing, draft: Draft, *any_capability: str) -> EntityView:
+    """A new entity, for callers with one of the capabilities.
+
+    Raises ValidationFailed(name, owner_type, access_mode, ...), NotFound(owner, target, container or member),
+    PermissionDenied, Conflict(entity_type, entity_id).
+    """
+    _validate(writing, draft)
+    gates.require_capability(writing, *any_capability)
+    _require_may_own(writing, draft.owner)
+    if gates.find_entity(writing, draft.ref) is not None:
+        raise Conflict("The entity already exists", entity_type=draft.ref.type, entity_id=draft.ref.id)
+    _add(writing, draft)
+    return view(writing, draft.ref)
+
+
+def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
+    """The entity as the platform that keeps it says it is, made or updated, and whether it is new.
+
+    A new one needs `manage_access_control`; a known one also takes the top level on it, but not for a new owner.
+    Raises as `create`.
+    """
+    _validate(writing, draft)
+    present = gates.find_entity(writing, draft.ref)
+    if present is None:
+        gates.require_capability(writing, MANAGE_ACCESS)
+        _add(writing, draft)
+        return view(writing, draft.ref), True
+    gates.require_administration(writing, draft.ref)
+    if present.owner != draft.owner:
+        gates.require_capability(writing, MANAGE_ACCESS)
+    changed = replace(
+        present,
+        name=valid_name("name", draft.name),
+        owner_type=draft.owner.type,
+        owner_id=draft.owner.id,
+        access_mode=draft.access_mode or present.access_mode,
+        attributes={**present.attributes, **(draft.attributes or {})},
+    )
+    if changed != present:
+        writing.book.replace(present, replace(changed, updated_at=writing.at), "updated")
+    _set_targets(writing, draft.ref, draft.targets)
+    _set_containers(writing, draft.ref, draft.containers)
+    return view(writing, draft.ref), False
+
+
+def view(reading: Reading, ref: EntityRef) -> EntityView:
+    """The entity and its neighbours. Raises NotFound(entity_type, entity_id)."""
+    entity = gates.get_entity(reading, ref)
+    targets = reading.snapshot.select(AccessTarget, {"entity_type": ref.type, "entity_id": ref.id})
+    above = reading.snapshot.select(Containment, {"member_type": ref.type, "member_id": ref.id})
+    below = reading.snapshot.select(Containment, {"container_type": ref.type, "container_id": ref.id})
+    return EntityView(
+        entity=entity,
+        target_ids=tuple(sorted(target.target_id for target in targets)),
+        containers=tuple(sorted(edge.container for edge in above)),
+        members=tuple(sorted(edge.member for edge in below)),
+    )
+
+
+def get(reading: Reading, ref: EntityRef) -> EntityView:
+    """The entity, for those who reach it or manage access. Raises NotFound, PermissionDenied."""
+    found = view(reading, ref)
+    if not gates.administers(reading, ref):
+        gates.require_level(reading, ref, reading.vocabulary.entity_type(ref.type).lowest_level)
+    return found
+
+
+def set_status(writing: Writing, ref: EntityRef, status: str) -> EntityView:
+    """Archive, which ends all access but keeps the grants, or bring back. Raises NotFound, PermissionDenied."""
+    entity = gates.get_entity(writing, ref)
+    if not gates.administers(writing, ref) and not _owns(writing, entity):
+        raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
+    if entity.status != status:
+        action = "archived" if status == "archived" else "unarchived"
+        writing.book.replace(entity, replace(entity, status=status, updated_at=writing.at), action)
+    return view(writing, ref)
+
+
+def delete(writing: Writing, ref: EntityRef) -> None:
+    """The entity goes, with its grants and containment, in one transaction: its id starts anew if it comes back.
+
+    Raises NotFound(entity_type, entity_id), PermissionDenied.
+    """
+    entity = gates.require_administration(writing, ref)
+    revoke_dangling(writing, {"entity_type": ref.type, "entity_id": ref.id})
+    for target in writing.snapshot.select(AccessTarget, {"entity_type": ref.type, "entity_id": ref.id}):
+        writing.book.remove(target, "removed")
+    edges = writing.snapshot.select(
+        Containment,
+        {"member_type": ref.type, "member_id": ref.id},
+        {"container_type": ref.type, "container_id": ref.id},
+    )
+    for edge in edges:
+        writing.book.remove(edge, "removed")
+    writing.book.remove(entity, "deleted")
+
+
+def count_grants(reading: Reading, ref: EntityRef) -> int:
+    """Live grants on the entity."""
+    return reading.snapshot.count(Grant, {"entity_type": ref.type, "entity_id": ref.id})
+
+
+def _validate(writing: Writing, draft: Draft) -> None:
+    kind = writing.vocabulary.entity_type(draft.ref.type)
+    valid_id("entity_id", draft.ref.id, kind.id_prefix)
+    valid_name("name", draft.name)
+    without_repeats("access_target_ids", list(draft.targets), MAX_ACCESS_TARGETS)
+    without_repeats("containers", list(draft.containers), MAX_CONTAINERS_PER_ENTITY)
+    without_repeats("member_ids", list(draft.members), MAX_MEMBERS_PER_CONTAINER)
+    mode = draft.access_mode or kind.default_access_mode
+    if draft.targets and mode not in LISTED_MODES:
+        raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
+    gates.require_principals(writing, [draft.owner], "owner")
+
+
+def _require_may_own(writing: Writing, owner: Principal) -> None:
+    """Callers own what they make; giving it to others takes the right to manage access."""
+    if owner != Principal("user", writing.caller.user_id) and MANAGE_ACCESS not in writing.capabilities:
+        raise PermissionDenied(capability=MANAGE_ACCESS)
+
+
+def _owns(reading: Reading, entity: Entity) -> bool:
+    return entity.owner == Principal("user", reading.caller.user_id) and reading.membership is not None
+
+
+def _add(writing: Writing, draft: Draft) -> None:
+    kind = writing.vocabulary.entity_type(draft.ref.type)
+    if not kind.is_bound:
+        holder = writing.book.claim(Lookup.ENTITY, lookup_key(draft.ref), writing.organization_id)
+        if holder != writing.organization_id:
+            raise Conflict("The id is taken", entity_type=draft.ref.type, entity_id=draft.ref.id)
+    entity = Entity(
+        entity_type=draft.ref.type,
+        id=draft.ref.id,
+        name=valid_name("name", draft.name),
+        owner_type=draft.owner.type,
+        owner_id=draft.owner.id,
+        access_mode=draft.access_mode or kind.default_access_mode,
+        attributes=dict(draft.attributes or {}),
+        created_by=writing.caller.user_id,
+        created_at=writing.at,
+        updated_at=writing.at,
+    )
+    writing.book.add(entity, "created")
+    _set_targets(writing, draft.ref, draft.targets)
+    _set_containers(writing, draft.ref, draft.containers, is_new=True)
+    set_members(writing, draft.ref, draft.members)
+
+
+def lookup_key(ref: EntityRef) -> str:
+    """The key of an entity that is not bound to its organization, in `Lookup.ENTITY`."""
+    return f"{ref.type}/{ref.id}"
+
+
+def _set_targets(writing: Writing, ref: EntityRef, target_ids: Collection[str]) -> None:
+    present = {
+        target.target_id: target
+        for target in writing.snapshot.select(AccessTarget, {"entity_type": ref.type, "entity_id": ref.id})
+    }
+    for target_id in sorted(present.keys() - set(target_ids)):
+        writing.book.remove(present[target_id], "removed")
+    fresh = sorted(set(target_ids) - present.keys())
+    if not fresh:
+        return
+    departments = {department.id for department in writing.snapshot.select(Department, {"id": set(fresh)})}
+    members = {member.user_id for member in writing.snapshot.select(Member, {"user_id": set(fresh)})}
+    for target_id in fresh:
+        if target_id not in departments | members:
+            raise NotFound("Access target not found", access_target_id=target_id)
+        target_type = "department" if target_id in departments else "user"
+        writing.book.add(
+            AccessTarget(entity_type=ref.type, entity_id=ref.id, target_type=target_type, target_id=target_id),
+            "listed",
+        )
+
+
+def _set_containers(writing: Writing, ref: EntityRef, containers: Sequence[EntityRef], *, is_new: bool = False) -> None:
+    present = {
+        edge.container: edge
+        for edge in writing.snapshot.select(Containment, {"member_type": ref.type, "member_id": ref.id})
+    }
+    for container in sorted(present.keys() - set(containers)):
+        writing.book.remove(present[container], "removed")
+    for container in containers:
+        if container not in present:
+            _contain(writing, container, ref, administers_member=is_new)
+    _check_containment(writing, [ref])
+
+
+def set_members(writing: Writing, ref: EntityRef, members: Sequence[EntityRef]) -> None:
+    """Exactly these members from now on. Raises NotFound, PermissionDenied, ValidationFailed for a cycle."""
+    present = {
+        edge.member: edge
+        for edge in writing.snapshot.select(Containment, {"container_type": ref.type, "container_id": ref.id})
+    }
+    for member in sorted(present.keys() - set(members)):
+        writing.book.remove(present[member], "removed")
+    fresh = [member for member in members if member not in present]
+    for member in fresh:
+        _contain(writing, ref, member, may_add=True)
+    _check_containment(writing, fresh)
+
+
+def _contain(
+    writing: Writing,
+    container: EntityRef,
+    member: EntityRef,
+    *,
+    administers_member: bool = False,
+    may_add: bool = False,
+) -> None:
+    """One edge. What goes in must be administered by the caller, for grants on the container will reach it."""
+    gates.get_entity(writing, container)
+    gates.get_entity(writing, member)
+    kind = writing.vocabulary.entity_type(container.type)
+    if member.type not in kind.contains:
+        raise ValidationFailed("containers", f"a {container.type} cannot contain a {member.type}")
+    if not administers_member and not gates.administers(writing, member):
+        raise PermissionDenied(entity_type=member.type, entity_id=member.id)
+    if not may_add and MANAGE_ACCESS not in writing.capabilities:
+        gates.require_level(writing, container, ADD_LEVEL if ADD_LEVEL in kind.levels else kind.top_level)
+    edge = Containment(
+        container_type=container.type, container_id=container.id, member_type=member.type, member_id=member.id
+    )
+    writing.book.add(edge, "added")
+
+
+def _check_containment(writing: Writing, refs: Iterable[EntityRef]) -> None:
+    """Raises ValidationFailed for a cycle and LimitExceeded for too deep a nest, before either can be committed."""
+    wanted = list(refs)
+    above: dict[EntityRef, set[EntityRef]] = {}
+    for edge in writing.snapshot.containers_of(wanted) + writing.snapshot.contents_of(wanted):
+        above.setdefault(edge.member, set()).add(edge.container)
+    depths: dict[EntityRef, int] = {}
+
+    def depth(ref: EntityRef, line: tuple[EntityRef, ...]) -> int:
+        if ref in line:
+            raise ValidationFailed("containers", f"{ref.id} would contain itself")
+        if len(line) > MAX_CONTAINMENT_DEPTH:
+            raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
+        if ref not in depths:
+            depths[ref] = max((1 + depth(up, (*line, ref)) for up in above.get(ref, ())), default=0)
+        if depths[ref] > MAX_CONTAINMENT_DEPTH:
+            raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
+        return depths[ref]
+
+    for ref in list(above):
+        depth(ref, ())

@@ -1,0 +1,222 @@
+"""Grants on entities: list, create, update, revoke.
+
+There is one live grant for each entity and grantee. An expired one no longer counts: it is closed when a new one is
+created. Times are instants; `None` for "from now" and "until revoked".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from grantbook.engine import lookup
+from grantbook.engine.loading import for_users_and_entities
+from grantbook.model import ids
+from grantbook.model.errors import GrantAlreadyExists, NotFound, ValidationFailed
+from grantbook.model.facts import EntityRef, Grant, Principal
+from grantbook.model.governance import MANAGE_ACCESS
+from grantbook.model.instants import Instant
+from grantbook.model.limits import MAX_BULK_GRANTS
+from grantbook.model.resolution import principals
+from grantbook.service import gates
+from grantbook.service.desk import Reading, Writing
+from grantbook.service.values import one_of, optional_text, valid_id, without_repeats
+from grantbook.store.port import Where
+
+GRANTED, UPDATED, REVOKED, EXPIRED = "granted", "updated", "revoked", "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGrant:
+    """What to give to whom."""
+
+    grantee: Principal
+    access_level: str
+    starts_at: Instant | None = None
+    expires_at: Instant | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some grants in stable order (created_at, id), and how many there are in all."""
+
+    items: list[Grant]
+    total: int
+
+
+def create(writing: Writing, entity: EntityRef, new: NewGrant) -> tuple[Grant, bool]:
+    """The grant, and whether it is new: the same grant again is not an error.
+
+    Raises ValidationFailed(entity_type, grantee_type, access_level, expires_at, ...), NotFound(entity or grantee),
+    PermissionDenied(entity_type, entity_id), GrantAlreadyExists(grant_id, access_level) where level or window differ.
+    """
+    (result,) = _create(writing, entity, [new])
+    return result
+
+
+def create_bulk(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) -> list[Grant]:
+    """Up to 1,000 grants on one entity, all or none, in request order. Raises as `create` does."""
+    if not new:
+        raise ValidationFailed("grants", "grants must have at least one item")
+    without_repeats("grants", [each.grantee for each in new], MAX_BULK_GRANTS)
+    return [grant for grant, _ in _create(writing, entity, new)]
+
+
+def update(writing: Writing, grant_id: str, access_level: str) -> Grant:
+    """Another level for a live grant. Raises NotFound(grant_id), ValidationFailed(access_level), PermissionDenied."""
+    grant = _get_for_administration(writing, grant_id)
+    writing.vocabulary.entity_type(grant.entity_type).rank(access_level)
+    if grant.access_level == access_level:
+        return grant
+    changed = replace(grant, access_level=access_level, updated_at=writing.at)
+    writing.book.replace(grant, changed, UPDATED)
+    return changed
+
+
+def revoke(writing: Writing, grant_id: str) -> None:
+    """The grant ends; its history stays. Raises NotFound(grant_id), PermissionDenied."""
+    writing.book.remove(_get_for_administration(writing, grant_id), REVOKED)
+
+
+def list_grants(
+    reading: Reading,
+    *,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    grantee_type: str | None = None,
+    grantee_id: str | None = None,
+    skip: int,
+    limit: int,
+) -> Page:
+    """Grants that the caller may see: all with `manage_access_control`, else those on entities the caller administers
+    and those that reach the caller."""
+    filters = _filters(reading, entity_type, entity_id, grantee_type, grantee_id)
+    where = [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
+    return _page(reading, where, skip, limit)
+
+
+def list_of_entity(reading: Reading, entity: EntityRef, *, skip: int, limit: int) -> Page:
+    """Grants on one entity, for those who have its lowest level (an assistant: for every member)."""
+    gates.get_entity(reading, entity)
+    if entity.type != "assistant" and not gates.administers(reading, entity):
+        gates.require_level(reading, entity, reading.vocabulary.entity_type(entity.type).lowest_level)
+    return _page(reading, [{"entity_type": entity.type, "entity_id": entity.id}], skip, limit)
+
+
+def live_grants(reading: Reading, entity: EntityRef, grantees: Sequence[Principal]) -> dict[Principal, Grant]:
+    """Live grants of these grantees on the entity, expired ones included."""
+    where: Where = {
+        "entity_type": entity.type,
+        "entity_id": entity.id,
+        "grantee_id": {grantee.id for grantee in grantees},
+    }
+    found = {grant.grantee: grant for grant in reading.snapshot.select(Grant, where)}
+    return {grantee: found[grantee] for grantee in grantees if grantee in found}
+
+
+def revoke_dangling(writing: Writing, *where: Where) -> None:
+    """Revoke what would name something that goes: called in the transaction that removes it."""
+    for grant in writing.snapshot.select(Grant, *where):
+        writing.book.remove(grant, REVOKED)
+
+
+def _create(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) -> list[tuple[Grant, bool]]:
+    kind = writing.vocabulary.entity_type(one_of("entity_type", entity.type, writing.vocabulary.bound_types))
+    valid_id("entity_id", entity.id)
+    for each in new:
+        one_of("grantee_type", each.grantee.type, kind.grantee_types)
+        kind.rank(each.access_level)
+        optional_text("reason", each.reason)
+        if each.expires_at is not None and each.expires_at <= writing.at:
+            raise ValidationFailed("expires_at", "expires_at must be in the future")
+    gates.get_entity(writing, entity)
+    gates.require_principals(writing, [each.grantee for each in new], "grantee")
+    gates.require_administration(writing, entity)
+    present = live_grants(writing, entity, [each.grantee for each in new])
+    return [_create_one(writing, entity, each, present.get(each.grantee)) for each in new]
+
+
+def _create_one(writing: Writing, entity: EntityRef, new: NewGrant, present: Grant | None) -> tuple[Grant, bool]:
+    if present is not None and present.is_expired(writing.at):
+        writing.book.remove(present, EXPIRED)
+        present = None
+    if present is not None:
+        wanted = (new.access_level, new.starts_at, new.expires_at)
+        if wanted == (present.access_level, present.starts_at, present.expires_at):
+            return present, False
+        raise GrantAlreadyExists(grant_id=present.id, access_level=present.access_level)
+    grant = Grant(
+        id=writing.new_id(ids.ACCESS_GRANT),
+        entity_type=entity.type,
+        entity_id=entity.id,
+        grantee_type=new.grantee.type,
+        grantee_id=new.grantee.id,
+        access_level=new.access_level,
+        starts_at=new.starts_at,
+        expires_at=new.expires_at,
+        reason=new.reason,
+        granted_by=writing.caller.user_id,
+        created_at=writing.at,
+        updated_at=writing.at,
+    )
+    writing.book.add(grant, GRANTED)
+    return grant, True
+
+
+def _get_for_administration(writing: Writing, grant_id: str) -> Grant:
+    grant = writing.snapshot.find(Grant, grant_id)
+    if grant is None or grant.entity_type not in writing.vocabulary.bound_types:
+        raise NotFound("Access grant not found", grant_id=grant_id)
+    gates.require_administration(writing, grant.entity)
+    return grant
+
+
+def _filters(
+    reading: Reading, entity_type: str | None, entity_id: str | None, grantee_type: str | None, grantee_id: str | None
+) -> Where:
+    kinds = reading.vocabulary.bound_types
+    where: dict[str, str | set[str]] = {
+        "entity_type": one_of("entity_type", entity_type, kinds) if entity_type is not None else set(kinds)
+    }
+    if entity_id is not None:
+        where["entity_id"] = entity_id
+    if grantee_type is not None:
+        where["grantee_type"] = one_of("grantee_type", grantee_type, gates.PRINCIPAL_KINDS)
+    if grantee_id is not None:
+        where["grantee_id"] = grantee_id
+    return where
+
+
+def _visible(reading: Reading, filters: Where) -> list[Where]:
+    """The filters, narrowed to what concerns the caller: by grantee, and by administered entity."""
+    user_id = reading.caller.user_id
+    mine = principals(for_users_and_entities(reading.snapshot, [user_id], []).facts, user_id)
+    administered = [
+        ref
+        for ref, access in lookup.entities_of(reading.snapshot, reading.vocabulary, user_id, reading.at).items()
+        if access.level == reading.vocabulary.entity_type(ref.type).top_level
+    ]
+    found: list[Where] = []
+    for names, refs in ((("grantee_type", "grantee_id"), mine), (("entity_type", "entity_id"), administered)):
+        by_type: dict[str, set[str]] = {}
+        for type_, id_ in refs:
+            by_type.setdefault(type_, set()).add(id_)
+        for type_, values in by_type.items():
+            narrowed = _narrowed(filters, names[0], {type_})
+            narrowed = _narrowed(narrowed, names[1], values) if narrowed is not None else None
+            if narrowed is not None:
+                found.append(narrowed)
+    return found
+
+
+def _narrowed(filters: Where, name: str, values: set[str]) -> Where | None:
+    wanted = filters.get(name)
+    if wanted is None:
+        return {**filters, name: values}
+    both = values & ({wanted} if isinstance(wanted, str) else set(wanted))  # type: ignore[arg-type]
+    return {**filters, name: both} if both else None
+
+
+def _page(reading: Reading, where: Sequence[Where], skip: int, limit: int) -> Page:
+    if not where:
+        return Page([], 0)
+    return Page(reading.snapshot.page(Grant, *where, skip=skip, limit=limit), reading.snapshot.count(Grant, *where))

@@ -1,0 +1,66 @@
+"""Checks of what callers send, the same for the server, the library and the command line."""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from grantbook.model.errors import ValidationFailed
+from grantbook.model.ids import is_id
+from grantbook.model.limits import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_TEXT_LENGTH
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|[^@\s]+@localhost")
+
+
+def valid_id(field: str, value: str, prefix: str = "") -> str:
+    """The id, or ValidationFailed naming the field."""
+    if not is_id(value, prefix):
+        wanted = f"'{prefix}' and" if prefix else "a lower-case prefix, '_' and"
+        raise ValidationFailed(field, f"{field} must be {wanted} 1 to 64 letters, digits, '_' or '-'")
+    return value
+
+
+def valid_name(field: str, value: str) -> str:
+    """A name of 1 to 200 characters, without white space around it or control characters in it."""
+    name = value.strip()
+    if not name or len(name) > MAX_NAME_LENGTH:
+        raise ValidationFailed(field, f"{field} must have 1 to {MAX_NAME_LENGTH} characters")
+    return valid_text(field, name)
+
+
+def valid_text(field: str, value: str, maximum: int = MAX_TEXT_LENGTH) -> str:
+    """A text within its bound and free of control characters (line breaks and tabs may stay)."""
+    if len(value) > maximum:
+        raise ValidationFailed(field, f"{field} must have at most {maximum} characters")
+    if _CONTROL.search(value):
+        raise ValidationFailed(field, f"{field} must not contain control characters")
+    return value
+
+
+def optional_text(field: str, value: str | None) -> str | None:
+    return None if value is None else valid_text(field, value)
+
+
+def valid_email(field: str, value: str) -> str:
+    """The address in lower case."""
+    email = value.strip().lower()
+    if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email) or _CONTROL.search(email):
+        raise ValidationFailed(field, f"{field} must be an e-mail address")
+    return email
+
+
+def one_of(field: str, value: str, allowed: Collection[str]) -> str:
+    if value not in allowed:
+        raise ValidationFailed(field, f"{field} must be one of {', '.join(sorted(allowed))}")
+    return value
+
+
+def without_repeats(field: str, values: Sequence[Any], maximum: int) -> None:
+    """Raises ValidationFailed when there are too many values or one comes twice."""
+    if len(values) > maximum:
+        raise ValidationFailed(field, f"{field} must have at most {maximum} items")
+    seen: set[Any] = set()
+    for position, value in enumerate(values):
+        if value in seen:
+            raise ValidationFailed(f"{field}.{position}", f"{field}.{position} repeats an earlier item")
+        seen.add(value)

@@ -1,0 +1,99 @@
+"""Settings, read once: flags, then `GRANTBOOK_*` in the environment, then a TOML file, then the defaults here."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from grantbook.model.errors import ConfigurationError
+
+DEFAULT_FILE: Final = "grantbook.toml"
+_PREFIX: Final = "GRANTBOOK_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation can set. Nothing here opens what would otherwise be closed."""
+
+    database: str = "sqlite:///grantbook.db"
+    host: str = "127.0.0.1"
+    port: int = 8420
+    workers: int = 1
+    organization: str | None = None
+    vocabulary_file: str | None = None
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError("port must be 0 to 65535")
+        if not 1 <= self.workers <= 64:
+            raise ConfigurationError("workers must be 1 to 64")
+        if self.log_level not in {"debug", "info", "warning", "error"}:
+            raise ConfigurationError("log_level must be debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourced:
+    """A setting, and where its value came from."""
+
+    name: str
+    value: Any
+    source: str
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    file: str | None = None,
+) -> Settings:
+    """The settings in force. Raises ConfigurationError for an unknown or malformed one, and names it."""
+    return Settings(**{each.name: each.value for each in sources(flags, environment=environment, file=file)})
+
+
+def sources(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    file: str | None = None,
+) -> list[Sourced]:
+    """Every setting with its value and source, in the order of `Settings`."""
+    env = os.environ if environment is None else environment
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    path = file or env.get(_PREFIX + "CONFIG")
+    written = _read(path) if path else _read(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else {}
+    found: list[Sourced] = []
+    for field in fields(Settings):
+        name, variable = field.name, _PREFIX + field.name.upper()
+        if name in given:
+            found.append(Sourced(name=name, value=given[name], source="flag"))
+        elif variable in env:
+            found.append(Sourced(name=name, value=_typed(variable, name, env[variable]), source=variable))
+        elif name in written:
+            found.append(Sourced(name=name, value=_typed(name, name, written[name]), source=path or DEFAULT_FILE))
+        else:
+            found.append(Sourced(name=name, value=field.default, source="default"))
+    return found
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read the settings file {path}: {error}") from error
+    if unknown := sorted(document.keys() - {field.name for field in fields(Settings)}):
+        raise ConfigurationError(f"{path} has unknown settings: {', '.join(unknown)}")
+    return document
+
+
+def _typed(shown: str, name: str, value: Any) -> Any:
+    if name not in {"port", "workers"}:
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{shown} must be a text")
+        return value
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{shown} must be a whole number, not {value!r}") from error
