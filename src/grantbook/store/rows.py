@@ -1,37 +1,24 @@
-"""Facts as rows and back, with the statements that are the same for every fact of a kind."""
+"""Facts as rows and back."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import Column, Update, bindparam, update
-
 from grantbook.model.facts import Fact
 from grantbook.store.tables import BOOLEANS, FACT_TABLES, OBJECTS, TUPLES
 
 
 class Shape:
-    """How one kind of fact lies in its table."""
+    """How one kind of fact lies in its table: its columns are its fields, in order."""
 
     def __init__(self, kind: type[Fact]) -> None:
         self._kind = kind
         self._names = tuple(field.name for field in fields(kind))
         self._decoders = tuple((name, _DECODERS[name]) for name in self._names if name in _DECODERS)
-        table = FACT_TABLES[kind]
-        self.columns: list[Column[Any]] = [table.c[name] for name in self._names]
-        self.close: Update = (
-            update(table)
-            .where(
-                table.c.organization_id == bindparam("tenant"),
-                table.c.until_revision.is_(None),
-                *(table.c[name] == bindparam(f"old_{name}") for name in kind.KEY),
-            )
-            .values(until_revision=bindparam("revision"))
-        )
 
     def read(self, row: Sequence[Any]) -> Fact:
-        """The fact in a row of `columns`."""
+        """The fact in a row."""
         values = dict(zip(self._names, row, strict=True))
         for name, decode in self._decoders:
             if values[name] is not None:
@@ -39,7 +26,7 @@ class Shape:
         return self._kind(**values)
 
     def write(self, fact: Fact) -> dict[str, Any]:
-        """The fact's own columns."""
+        """The row of a fact, without what the store adds."""
         values = {name: getattr(fact, name) for name in self._names}
         for name, _ in self._decoders:
             if values[name] is not None:

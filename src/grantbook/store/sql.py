@@ -1,31 +1,12 @@
-"""The book in a SQL database, in SQLAlchemy Core: the same statements for every dialect.
-
-What differs between databases (how a connection begins, how a long list is bound) is in `Dialect`.
-"""
+"""The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Select,
-    Table,
-    and_,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.errors import Conflict, StoreUnavailable
 from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, key_of
@@ -34,92 +15,111 @@ from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
 from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
 from grantbook.store.rows import SHAPES
-from grantbook.store.tables import (
-    FACT_TABLES,
-    changes,
-    heads,
-    lookups,
-    responses,
-    user_organizations,
-)
+from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
+from grantbook.store.tables import changes, heads, lookups, responses, user_organizations
 
-_INLINE_VALUES = 64
-_STREAM_ROWS = 1_000
+_CHANGE_FIELDS = Change.__struct_fields__
 
 
-class Dialect(Protocol):
-    """What a database needs of its own."""
+class Session:
+    """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
+    so they stay in the cause and off the wire."""
 
-    engine: Engine
+    def __init__(self, dialect: Dialect, begin: str) -> None:
+        self._dialect = dialect
+        with self._translated():
+            self._connection = dialect.engine.raw_connection()
+            try:
+                self._cursor = self._connection.cursor()
+                self._cursor.execute(begin)
+            except BaseException:
+                self._connection.close()
+                raise
 
-    def begin_read(self) -> Connection:
-        """A connection inside a transaction that sees one state of the database."""
+    def all(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
+        """Every row."""
+        with self._translated():
+            self._cursor.execute(prepared.sql, prepared.bind(values))
+            return cast("list[Sequence[Any]]", self._cursor.fetchall())
 
-    def begin_write(self) -> Connection:
-        """A connection inside a transaction that nobody else writes beside."""
+    def one(self, prepared: Prepared, **values: Any) -> Sequence[Any] | None:
+        """The first row, if there is one."""
+        rows = self.all(prepared, **values)
+        return rows[0] if rows else None
 
-    def is_in(self, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
-        """`column` in a list of any length, bound as one value."""
+    def run(self, prepared: Prepared, **values: Any) -> int:
+        """Rows affected."""
+        with self._translated():
+            self._cursor.execute(prepared.sql, prepared.bind(values))
+            return int(self._cursor.rowcount)
 
-    def insert_ignoring(self, table: Table) -> Any:
-        """An INSERT that leaves an existing row alone."""
+    def run_many(self, prepared: Prepared, rows: Sequence[dict[str, Any]]) -> None:
+        with self._translated():
+            self._cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
+
+    def commit(self) -> None:
+        with self._translated():
+            self._connection.commit()
+
+    def close(self) -> None:
+        """Give the connection back; what was not committed is undone."""
+        self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._dialect.integrity_errors as error:
+            raise Conflict from error
+        except self._dialect.errors as error:
+            raise StoreUnavailable from error
 
 
 class SqlSnapshot:
-    """See `port.Snapshot`. `revision` None means the newest: then only live versions are read."""
+    """See `port.Snapshot`. `past` None means the newest revision: then only live versions are read."""
 
-    def __init__(self, dialect: Dialect, connection: Connection, organization_id: str, revision: int | None) -> None:
+    def __init__(
+        self, dialect: Dialect, statements: Statements, session: Session, organization_id: str, past: int | None
+    ) -> None:
         self.organization_id = organization_id
         self._dialect = dialect
-        self._connection = connection
-        self._past = revision
-        self.revision = self._head().revision if revision is None else revision
+        self._statements = statements
+        self._session = session
+        self._past = past
+        self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
+        self.revision = self.head().revision if past is None else past
+
+    def head(self) -> Head:
+        row = self._session.one(self._statements.head(), tenant=self.organization_id)
+        return Head(revision=row[0], at=row[1], hash=row[2]) if row else EMPTY
 
     def find(self, kind: type[F], *key: str) -> F | None:
         found = self.select(kind, dict(zip(kind.KEY, key, strict=True)))
         return found[0] if found else None
 
     def select(self, kind: type[F], *where: Where) -> list[F]:
-        table = FACT_TABLES[kind]
-        columns = SHAPES[kind].columns
-        live = select(*columns).where(self._live(table), self._matching(table, where))
-        if self._past is None:
-            return self._facts(kind, live)
-        live = live.where(table.c.since_revision <= self._past)
-        ended = select(*columns).where(
-            table.c.organization_id == self.organization_id,
-            table.c.until_revision.is_not(None),
-            table.c.until_revision > self._past,
-            table.c.since_revision <= self._past,
-            self._matching(table, where),
-        )
-        return self._facts(kind, live) + self._facts(kind, ended)
+        shape, values = self._statements.shape_and_values(where)
+        return self._facts(kind, self._statements.select(kind, shape, past=self._past is not None), values)
 
     def page(self, kind: type[F], *where: Where, skip: int, limit: int) -> list[F]:
-        table = FACT_TABLES[kind]
-        query = (
-            select(*SHAPES[kind].columns)
-            .where(self._live(table), self._matching(table, where))
-            .order_by(table.c.created_at, table.c[kind.KEY[-1]])
-            .offset(skip)
-            .limit(limit)
-        )
-        return self._facts(kind, query)
+        shape, values = self._statements.shape_and_values(where)
+        return self._facts(kind, self._statements.page(kind, shape), {**values, "skip": skip, "limit": limit})
 
     def count(self, kind: type[Fact], *where: Where) -> int:
-        table = FACT_TABLES[kind]
         if self._past is not None:
             return len(self.select(kind, *where))
-        query = select(func.count()).select_from(table).where(self._live(table), self._matching(table, where))
-        return int(self._execute(query).scalar_one())
+        shape, values = self._statements.shape_and_values(where)
+        ((count,),) = self._rows(self._statements.count(kind, shape), values)
+        return int(count)
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
         return self._closure(Department, "id", "parent_id", department_ids)
 
     def departments_below(self, department_ids: Collection[str]) -> list[Department]:
-        found = {d.id: d for d in self.select(Department, {"id": set(department_ids)})} if department_ids else {}
-        found.update((d.id, d) for d in self._closure(Department, "parent_id", "id", department_ids))
-        return list(found.values())
+        if not department_ids:
+            return []
+        prepared = self._statements.departments_below(past=self._past is not None)
+        return self._facts(Department, prepared, {"start": self._dialect.list_value(department_ids)})
 
     def containers_of(self, entities: Collection[EntityRef]) -> list[Containment]:
         return self._edges(entities, "member", "container")
@@ -129,95 +129,53 @@ class SqlSnapshot:
 
     def _edges(self, entities: Collection[EntityRef], near: str, far: str) -> list[Containment]:
         """Walks by id in SQL, then by type and id here: two types may use the same id."""
-        ids = {entity.id for entity in entities}
-        edges = self._closure(Containment, f"{near}_id", f"{far}_id", ids)
-        found: dict[tuple[str, ...], Containment] = {}
-        frontier = set(entities)
+        edges = self._closure(Containment, f"{near}_id", f"{far}_id", {entity.id for entity in entities})
+        leaving: dict[EntityRef, list[Containment]] = {}
+        for edge in edges:
+            leaving.setdefault(getattr(edge, near), []).append(edge)
+        found: list[Containment] = []
+        frontier = list(entities)
         while frontier:
-            fresh = [e for e in edges if getattr(e, near) in frontier and key_of(e) not in found]
-            found.update((key_of(edge), edge) for edge in fresh)
-            frontier = {getattr(edge, far) for edge in fresh}
-        return list(found.values())
+            fresh = [edge for entity in frontier for edge in leaving.pop(entity, ())]
+            found += fresh
+            frontier = [getattr(edge, far) for edge in fresh]
+        return found
 
     def _closure(self, kind: type[F], near: str, far: str, start: Collection[str]) -> list[F]:
-        """Facts whose `near` column is among the ids reached from `start` by following `near` to `far`.
-
-        UNION drops what was seen before, so a cycle ends.
-        """
         if not start:
             return []
-        table = FACT_TABLES[kind]
-        first = (
-            select(table.c[near].label("reached"))
-            .where(self._at(table), self._dialect.is_in(table.c[near], start))
-            .cte("reach", recursive=True)
-        )
-        inner = table.alias()
-        reached = first.union(
-            select(inner.c[far]).where(self._at(inner), inner.c[near] == first.c.reached, inner.c[far].is_not(None))
-        )
-        query = select(*SHAPES[kind].columns).where(self._at(table), table.c[near].in_(select(reached.c.reached)))
-        return self._facts(kind, query)
+        prepared = self._statements.closure(kind, near, far, past=self._past is not None)
+        return self._facts(kind, prepared, {"start": self._dialect.list_value(start)})
 
-    def _live(self, table: Any) -> ColumnElement[bool]:
-        return and_(table.c.organization_id == self.organization_id, table.c.until_revision.is_(None))
-
-    def _at(self, table: Any) -> ColumnElement[bool]:
-        if self._past is None:
-            return self._live(table)
-        return and_(
-            table.c.organization_id == self.organization_id,
-            table.c.since_revision <= self._past,
-            or_(table.c.until_revision.is_(None), table.c.until_revision > self._past),
-        )
-
-    def _matching(self, table: Table, where: tuple[Where, ...]) -> ColumnElement[bool]:
-        return (
-            or_(*(and_(*(self._condition(table.c[name], wanted) for name, wanted in each.items())) for each in where))
-            if where
-            else and_(True)
-        )
-
-    def _condition(self, column: Any, wanted: str | int | Collection[str] | None) -> ColumnElement[bool]:
-        if wanted is None:
-            return cast("ColumnElement[bool]", column.is_(None))
-        if isinstance(wanted, str | int):
-            return cast("ColumnElement[bool]", column == wanted)
-        if len(wanted) <= _INLINE_VALUES:
-            return cast("ColumnElement[bool]", column.in_(sorted(wanted)))
-        return self._dialect.is_in(column, wanted)
-
-    def _facts(self, kind: type[F], query: Select[Any]) -> list[F]:
+    def _facts(self, kind: type[F], prepared: Prepared, values: dict[str, Any]) -> list[F]:
         read = SHAPES[kind].read
-        return cast("list[F]", [read(row) for row in self._execute(query)])
+        return cast("list[F]", [read(row) for row in self._rows(prepared, values)])
 
-    def _execute(self, statement: Any, parameters: Any = None) -> Any:
-        with _translated():
-            return self._connection.execute(statement, parameters)
-
-    def _head(self) -> Head:
-        row = self._execute(
-            select(heads.c.revision, heads.c.at, heads.c.hash).where(heads.c.organization_id == self.organization_id)
-        ).one_or_none()
-        return Head(revision=row.revision, at=row.at, hash=row.hash) if row else EMPTY
+    def _rows(self, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
+        return self._session.all(prepared, **self._times, **values)
 
 
 class SqlTransaction(SqlSnapshot):
     """See `port.Transaction`. Writes wait in lists until a read, or the commit, needs them: bulk stays bulk."""
 
     def __init__(
-        self, dialect: Dialect, connection: Connection, organization_id: str, author: Author, clock: Clock
+        self,
+        dialect: Dialect,
+        statements: Statements,
+        session: Session,
+        organization_id: str,
+        author: Author,
+        clock: Clock,
     ) -> None:
-        super().__init__(dialect, connection, organization_id, None)
-        head = self._head()
-        self.now = max(clock(), head.at)
-        self._recorder = Recorder(organization_id, head, self.now, author)
-        self.revision = self._recorder.revision
         self._opened: dict[type[Fact], list[Fact]] = {}
         self._closed: dict[type[Fact], list[Fact]] = {}
         self._changes: list[Change] = []
         self._made_here: set[tuple[type[Fact], tuple[str, ...]]] = set()
-        self._pending = False
+        super().__init__(dialect, statements, session, organization_id, None)
+        head = self.head()
+        self.now = max(clock(), head.at)
+        self._recorder = Recorder(organization_id, head, self.now, author)
+        self.revision = self._recorder.revision
 
     def add(self, fact: Fact, action: str) -> None:
         self._open(fact)
@@ -234,102 +192,105 @@ class SqlTransaction(SqlSnapshot):
         self._changes.append(self._recorder.record(action, fact, None))
 
     def claim(self, lookup: Lookup, key: str, value: str) -> str:
-        self._execute(self._dialect.insert_ignoring(lookups), {"kind": lookup.value, "key": key, "value": value})
-        return str(self._execute(_look_up(lookup, key)).scalar_one())
+        self._session.run(self._statements.insert_ignoring(lookups), kind=lookup.value, key=key, value=value)
+        row = self._session.one(self._statements.look_up(), lookup=lookup.value, looked_up=key)
+        return str(row[0]) if row else value
 
     def find_response(self, idempotency_key: str) -> StoredResponse | None:
-        row = self._execute(
-            select(responses).where(
-                responses.c.organization_id == self.organization_id,
-                responses.c.idempotency_key == idempotency_key,
-                responses.c.at > self.now - IDEMPOTENCY_TTL_S * SECOND,
-            )
-        ).one_or_none()
+        row = self._session.one(
+            self._statements.response(), tenant=self.organization_id, wanted=idempotency_key, since=self._stale_before
+        )
         if row is None:
             return None
-        headers = tuple((name, value) for name, value in json.loads(row.headers))
-        return StoredResponse(fingerprint=row.fingerprint, status=row.status, headers=headers, body=row.body)
+        headers = tuple((name, value) for name, value in json.loads(row[2]))
+        return StoredResponse(fingerprint=row[0], status=row[1], headers=headers, body=row[3])
 
     def keep_response(self, idempotency_key: str, response: StoredResponse) -> None:
-        stale = responses.c.at <= self.now - IDEMPOTENCY_TTL_S * SECOND
-        self._execute(delete(responses).where(responses.c.organization_id == self.organization_id, stale))
-        self._execute(
-            insert(responses),
-            {
-                "organization_id": self.organization_id,
-                "idempotency_key": idempotency_key,
-                "at": self.now,
-                "fingerprint": response.fingerprint,
-                "status": response.status,
-                "headers": json.dumps(response.headers),
-                "body": response.body,
-            },
+        self._session.run(self._statements.forget_responses(), tenant=self.organization_id, since=self._stale_before)
+        self._session.run(
+            self._statements.insert(responses),
+            organization_id=self.organization_id,
+            idempotency_key=idempotency_key,
+            at=self.now,
+            fingerprint=response.fingerprint,
+            status=response.status,
+            headers=json.dumps(response.headers),
+            body=response.body,
         )
 
     def commit(self) -> None:
         self._flush()
         if self._changes:
-            self._execute(insert(changes), [self._row_of(change) for change in self._changes])
-            head = self._recorder.head
-            values = {"revision": head.revision, "at": head.at, "hash": head.hash}
-            updated = self._execute(update(heads).where(heads.c.organization_id == self.organization_id).values(values))
-            if not updated.rowcount:
-                self._execute(insert(heads), {"organization_id": self.organization_id, **values})
+            self._session.run_many(self._statements.insert(changes), [self._change_row(each) for each in self._changes])
+            self._move_head(self._recorder.head)
         else:
             self.revision = self._recorder.revision - 1
-        with _translated():
-            self._connection.commit()
+        self._session.commit()
 
-    def _row_of(self, change: Change) -> dict[str, Any]:
+    @property
+    def _stale_before(self) -> Instant:
+        return self.now - IDEMPOTENCY_TTL_S * SECOND
+
+    def _move_head(self, head: Head) -> None:
+        moved = self._session.run(
+            self._statements.move_head(),
+            tenant=self.organization_id,
+            new_revision=head.revision,
+            new_at=head.at,
+            new_hash=head.hash,
+        )
+        if not moved:
+            self._session.run(
+                self._statements.insert(heads),
+                organization_id=self.organization_id,
+                revision=head.revision,
+                at=head.at,
+                hash=head.hash,
+            )
+
+    def _change_row(self, change: Change) -> dict[str, Any]:
         return {"organization_id": self.organization_id, **msgspec.structs.asdict(change)}
 
     def _open(self, fact: Fact) -> None:
         self._opened.setdefault(type(fact), []).append(fact)
-        self._pending = True
 
     def _close(self, fact: Fact) -> None:
         """Ends the live version; one that this very transaction made is taken out, for it was never seen."""
-        self._flush()
-        table, key = FACT_TABLES[type(fact)], (type(fact), key_of(fact))
-        if key in self._made_here:
-            same = and_(*(table.c[name] == value for name, value in zip(fact.KEY, key[1], strict=True)))
-            self._connection.execute(delete(table).where(self._live(table), same))
-            self._made_here.discard(key)
+        kind, key = type(fact), key_of(fact)
+        self._flush_opened()
+        if (kind, key) in self._made_here:
+            self._made_here.discard((kind, key))
+            self._session.run(self._statements.delete_fact(kind), tenant=self.organization_id, **_old(fact))
         else:
-            self._closed.setdefault(type(fact), []).append(fact)
-            self._pending = True
+            self._closed.setdefault(kind, []).append(fact)
+
+    def _rows(self, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
+        self._flush()
+        return super()._rows(prepared, values)
 
     def _flush(self) -> None:
-        if not self._pending:
-            return
-        self._pending = False
+        self._flush_closed()
+        self._flush_opened()
+
+    def _flush_closed(self) -> None:
         for kind, facts in self._closed.items():
-            rows = [{f"old_{name}": getattr(fact, name) for name in kind.KEY} for fact in facts]
-            super()._execute(SHAPES[kind].close, [{**row, **self._tenant_row()} for row in rows])
+            rows = [{"tenant": self.organization_id, "revision": self.revision, **_old(fact)} for fact in facts]
+            self._session.run_many(self._statements.close_fact(kind), rows)
+        self._closed.clear()
+
+    def _flush_opened(self) -> None:
+        if not self._opened:
+            return
+        self._flush_closed()
         for kind, facts in self._opened.items():
-            rows = [
-                {"organization_id": self.organization_id, **SHAPES[kind].write(fact), "since_revision": self.revision}
-                for fact in facts
-            ]
-            super()._execute(insert(FACT_TABLES[kind]), rows)
+            shared = {"organization_id": self.organization_id, "since_revision": self.revision, "until_revision": None}
+            rows = [{**shared, **SHAPES[kind].write(fact)} for fact in facts]
+            self._session.run_many(self._statements.insert_fact(kind), rows)
             self._made_here.update((kind, key_of(fact)) for fact in facts)
             if kind is Member:
-                known = [
-                    {"user_id": fact.user_id, "organization_id": self.organization_id}
-                    for fact in facts
-                    if isinstance(fact, Member)
-                ]
-                super()._execute(self._dialect.insert_ignoring(user_organizations), known)
-        self._closed.clear()
+                known = [{"user_id": row["user_id"], "organization_id": self.organization_id} for row in rows]
+                self._session.run_many(self._statements.insert_ignoring(user_organizations), known)
         self._opened.clear()
-
-    def _tenant_row(self) -> dict[str, Any]:
-        return {"tenant": self.organization_id, "revision": self.revision}
-
-    def _execute(self, statement: Any, parameters: Any = None) -> Any:
-        if hasattr(self, "_pending"):
-            self._flush()
-        return super()._execute(statement, parameters)
 
 
 class SqlStore:
@@ -337,99 +298,79 @@ class SqlStore:
 
     def __init__(self, dialect: Dialect, clock: Clock) -> None:
         self._dialect = dialect
+        self._statements = Statements(dialect)
         self._clock = clock
         self._writing = Lock()
 
     @contextmanager
     def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[SqlSnapshot]:
-        with self._reading() as connection:
-            yield SqlSnapshot(self._dialect, connection, organization_id, revision)
+        with self._session(self._dialect.begin_read) as session:
+            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision)
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
         # Writers of this process queue here in turn, rather than poll the database's lock.
-        with self._writing:
-            with _translated():
-                connection = self._dialect.begin_write()
-            with connection:  # closing rolls back what was not committed
-                transaction = SqlTransaction(self._dialect, connection, organization_id, author, self._clock)
-                yield transaction
-                transaction.commit()
+        with self._writing, self._session(self._dialect.begin_write) as session:
+            transaction = SqlTransaction(self._dialect, self._statements, session, organization_id, author, self._clock)
+            yield transaction
+            transaction.commit()
 
     def head(self, organization_id: str) -> Head:
-        with self._reading() as connection:
-            return SqlSnapshot(self._dialect, connection, organization_id, None)._head()
+        with self.snapshot(organization_id) as snapshot:
+            return snapshot.head()
 
     def revision_at(self, organization_id: str, at: Instant) -> int:
-        query = select(func.max(changes.c.revision)).where(
-            changes.c.organization_id == organization_id, changes.c.at <= at
-        )
-        with self._reading() as connection, _translated():
-            return int(connection.execute(query).scalar_one() or 0)
+        with self._session(self._dialect.begin_read) as session:
+            row = session.one(self._statements.revision_at(), tenant=organization_id, moment=at)
+        return int(row[0]) if row and row[0] is not None else 0
 
     def look_up(self, lookup: Lookup, key: str) -> str | None:
-        with self._reading() as connection, _translated():
-            value = connection.execute(_look_up(lookup, key)).scalar_one_or_none()
-            return None if value is None else str(value)
+        with self._session(self._dialect.begin_read) as session:
+            row = session.one(self._statements.look_up(), lookup=lookup.value, looked_up=key)
+        return str(row[0]) if row else None
 
     def organizations_of(self, user_id: str) -> list[str]:
-        query = select(user_organizations.c.organization_id).where(user_organizations.c.user_id == user_id)
-        with self._reading() as connection, _translated():
-            return sorted(connection.execute(query).scalars())
+        return self._strings(self._statements.organizations_of(), user=user_id)
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
         if not user_ids:
             return set()
-        is_asked = self._dialect.is_in(user_organizations.c.user_id, user_ids)
-        with self._reading() as connection, _translated():
-            return set(connection.execute(select(user_organizations.c.user_id).where(is_asked)).scalars())
+        return set(self._strings(self._statements.known_users(), users=self._dialect.list_value(user_ids)))
 
     def organization_ids(self) -> list[str]:
-        with self._reading() as connection, _translated():
-            return sorted(connection.execute(select(heads.c.organization_id)).scalars())
+        return self._strings(self._statements.organization_ids())
 
     def changes(self, organization_id: str, *, after: int = 0) -> Iterator[Change]:
-        names = [column for column in changes.c if column.name != "organization_id"]
         place = (after, 2**31)
         while True:
-            query = (
-                select(*names)
-                .where(
-                    changes.c.organization_id == organization_id,
-                    tuple_(changes.c.revision, changes.c.ordinal) > place,
+            with self._session(self._dialect.begin_read) as session:
+                rows = session.all(
+                    self._statements.changes_after(),
+                    tenant=organization_id,
+                    after_revision=place[0],
+                    after_ordinal=place[1],
                 )
-                .order_by(changes.c.revision, changes.c.ordinal)
-                .limit(_STREAM_ROWS)
-            )
-            with self._reading() as connection, _translated():
-                rows = connection.execute(query).all()
             for row in rows:
-                yield Change(**row._mapping)
-            if len(rows) < _STREAM_ROWS:
+                yield Change(**dict(zip(_CHANGE_FIELDS, row, strict=True)))
+            if len(rows) < STREAM_ROWS:
                 return
-            place = (rows[-1].revision, rows[-1].ordinal)
+            place = (rows[-1][0], rows[-1][1])
 
     def close(self) -> None:
         self._dialect.engine.dispose()
 
+    def _strings(self, prepared: Prepared, **values: Any) -> list[str]:
+        with self._session(self._dialect.begin_read) as session:
+            return sorted(row[0] for row in session.all(prepared, **values))
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with _translated():
-            connection = self._dialect.begin_read()
-        with connection:
-            yield connection
+    def _session(self, begin: str) -> Iterator[Session]:
+        session = Session(self._dialect, begin)
+        try:
+            yield session
+        finally:
+            session.close()
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Database errors as ours; their texts may hold values, so they stay in the cause and off the wire."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise Conflict from error
-    except DBAPIError as error:
-        raise StoreUnavailable from error
-
-
-def _look_up(lookup: Lookup, key: str) -> Select[Any]:
-    return select(lookups.c.value).where(lookups.c.kind == lookup.value, lookups.c.key == key)
+def _old(fact: Fact) -> dict[str, str]:
+    return {f"old_{name}": getattr(fact, name) for name in fact.KEY}

@@ -2,22 +2,23 @@
 for writes, one connection a thread from the pool."""
 
 import json
+import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, create_engine, event, select, text
+from sqlalchemy import Executable, Table, bindparam, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column as sql_column
 from sqlalchemy.sql import func
-from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import Clock
 from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
+from grantbook.store.statements import Condition
 
 _BUSY_TIMEOUT_S: Final = 30
 _PRAGMAS: Final = (
@@ -32,7 +33,12 @@ _PRAGMAS: Final = (
 
 
 class SqliteDialect:
-    """See `sql.Dialect`."""
+    """See `statements.Dialect`."""
+
+    errors = (sqlite3.Error, SQLAlchemyError)
+    integrity_errors = (sqlite3.IntegrityError,)
+    begin_read = "BEGIN"
+    begin_write = "BEGIN IMMEDIATE"
 
     def __init__(self, url: str) -> None:
         try:
@@ -49,27 +55,16 @@ class SqliteDialect:
             connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
         )
         event.listen(self.engine, "connect", _set_up)
-        event.listen(self.engine, "begin", _begin)
 
-    def begin_read(self) -> Connection:
-        connection = self.engine.connect()
-        connection.begin()
-        return connection
+    def is_in(self, column: Any, parameter: str) -> Condition:
+        rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))
+        condition: Condition = column.in_(select(rows.c.value))
+        return condition
 
-    def begin_write(self) -> Connection:
-        connection = self.engine.connect().execution_options(grantbook_writes=True)
-        try:
-            connection.begin()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def list_value(self, values: Collection[str]) -> str:
+        return json.dumps(sorted(values))
 
-    def is_in(self, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
-        rows = func.json_each(json.dumps(sorted(values))).table_valued(sql_column("value"))
-        return column.in_(select(rows.c.value))
-
-    def insert_ignoring(self, table: Table) -> Any:
+    def insert_ignoring(self, table: Table) -> Executable:
         return insert(table).on_conflict_do_nothing()
 
 
@@ -88,8 +83,3 @@ def _set_up(connection: Any, _: Any) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("grantbook_writes", False)
-    connection.execute(text("BEGIN IMMEDIATE" if immediate else "BEGIN"))

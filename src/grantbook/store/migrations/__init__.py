@@ -33,6 +33,9 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with engine.connect().execution_options(grantbook_writes=True) as connection, connection.begin():
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes may start at once: one of them migrates
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        connection.commit()

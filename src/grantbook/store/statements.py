@@ -1,0 +1,336 @@
+"""Statements in SQLAlchemy Core, each compiled once and then run as text on the driver.
+
+Building and caching an expression costs ten times what SQLite needs to answer it, so `Statements` keeps the compiled
+text by the shape of the question: which kind, which fields, one value or many. Values are always bound; a list is
+bound as one value, whatever its length.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, Protocol, TypeAlias
+
+from sqlalchemy import (
+    Engine,
+    Executable,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from grantbook.model.facts import Department, Fact
+from grantbook.store.port import Where
+from grantbook.store.tables import FACT_TABLES, changes, heads, lookups, responses, user_organizations
+
+Shape: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
+Condition: TypeAlias = ColumnElement[bool]
+
+STREAM_ROWS: Final = 1_000
+_NULL, _ONE, _MANY = "null", "one", "many"
+
+
+class Dialect(Protocol):
+    """What a database needs of its own."""
+
+    @property
+    def engine(self) -> Engine:
+        """The pool of connections, and what statements are compiled for."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the driver raises."""
+
+    @property
+    def integrity_errors(self) -> tuple[type[Exception], ...]:
+        """Those of the errors that say that something is there already."""
+
+    @property
+    def begin_read(self) -> str:
+        """Begins a transaction that sees one state of the database."""
+
+    @property
+    def begin_write(self) -> str:
+        """Begins a transaction that nobody else writes beside."""
+
+    def is_in(self, column: Any, parameter: str) -> Condition:
+        """`column` in the list that is bound as one value."""
+
+    def list_value(self, values: Collection[str]) -> Any:
+        """The list as that value."""
+
+    def insert_ignoring(self, table: Table) -> Executable:
+        """An INSERT that leaves an existing row alone."""
+
+
+class Prepared:
+    """A statement as the driver takes it."""
+
+    __slots__ = ("_constants", "_order", "sql")
+
+    def __init__(self, engine: Engine, statement: Any) -> None:
+        compiled = statement.compile(engine)
+        self.sql: str = str(compiled)
+        self._order: tuple[str, ...] | None = tuple(compiled.positiontup) if compiled.positional else None
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """The values in the form and order that the driver wants."""
+        if self._constants:
+            values = {**self._constants, **values}
+        return values if self._order is None else [values[name] for name in self._order]
+
+
+class Statements:
+    """Every statement of the store, made on first use."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._prepared: dict[Any, Prepared] = {}
+
+    def _get(self, key: Any, build: Callable[[], Any]) -> Prepared:
+        found = self._prepared.get(key)
+        if found is None:
+            found = self._prepared[key] = Prepared(self._dialect.engine, build())
+        return found
+
+    def select(self, kind: type[Fact], shape: Shape, *, past: bool) -> Prepared:
+        """Facts of a shape: live ones, or those of a past revision."""
+
+        def build() -> Any:
+            table = FACT_TABLES[kind]
+            live = select(*_columns(kind)).where(_live(table), self._matching(table, shape))
+            if not past:
+                return live
+            ended = select(*_columns(kind)).where(_ended_since(table), self._matching(table, shape))
+            return live.where(_begun(table)).union_all(ended)
+
+        return self._get(("select", kind, shape, past), build)
+
+    def page(self, kind: type[Fact], shape: Shape) -> Prepared:
+        def build() -> Select[Any]:
+            table = FACT_TABLES[kind]
+            return (
+                select(*_columns(kind))
+                .where(_live(table), self._matching(table, shape))
+                .order_by(table.c.created_at, table.c[kind.KEY[-1]])
+                .offset(bindparam("skip"))
+                .limit(bindparam("limit"))
+            )
+
+        return self._get(("page", kind, shape), build)
+
+    def count(self, kind: type[Fact], shape: Shape) -> Prepared:
+        def build() -> Select[Any]:
+            table = FACT_TABLES[kind]
+            return select(func.count()).select_from(table).where(_live(table), self._matching(table, shape))
+
+        return self._get(("count", kind, shape), build)
+
+    def closure(self, kind: type[Fact], near: str, far: str, *, past: bool) -> Prepared:
+        """Facts whose `near` column is among the ids reached from `:start` by following `near` to `far`.
+
+        UNION drops what was seen before, so a cycle ends.
+        """
+
+        def build() -> Select[Any]:
+            table = FACT_TABLES[kind]
+            inner = table.alias()
+            at = _at_past if past else _live
+            first = select(table.c[near].label("reached")).where(at(table), self._dialect.is_in(table.c[near], "start"))
+            reach = first.cte("reach", recursive=True)
+            step = select(inner.c[far]).where(at(inner), inner.c[near] == reach.c.reached, inner.c[far].is_not(None))
+            reach = reach.union(step)
+            return select(*_columns(kind)).where(at(table), table.c[near].in_(select(reach.c.reached)))
+
+        return self._get(("closure", kind, near, far, past), build)
+
+    def departments_below(self, *, past: bool) -> Prepared:
+        """The departments of `:start` and all below them."""
+
+        def build() -> Select[Any]:
+            table = FACT_TABLES[Department]
+            inner = table.alias()
+            at = _at_past if past else _live
+            first = select(table.c.id.label("reached")).where(at(table), self._dialect.is_in(table.c.id, "start"))
+            reach = first.cte("reach", recursive=True)
+            reach = reach.union(select(inner.c.id).where(at(inner), inner.c.parent_id == reach.c.reached))
+            return select(*_columns(Department)).where(at(table), table.c.id.in_(select(reach.c.reached)))
+
+        return self._get(("below", past), build)
+
+    def insert_fact(self, kind: type[Fact]) -> Prepared:
+        return self.insert(FACT_TABLES[kind])
+
+    def insert(self, table: Table) -> Prepared:
+        return self._get(("insert", table.name), lambda: insert(table))
+
+    def insert_ignoring(self, table: Table) -> Prepared:
+        return self._get(("insert_ignoring", table.name), lambda: self._dialect.insert_ignoring(table))
+
+    def close_fact(self, kind: type[Fact]) -> Prepared:
+        def build() -> Any:
+            table = FACT_TABLES[kind]
+            return update(table).where(_live(table), _keyed(table, kind)).values(until_revision=bindparam("revision"))
+
+        return self._get(("close", kind), build)
+
+    def delete_fact(self, kind: type[Fact]) -> Prepared:
+        """For a version that the same transaction made."""
+        table = FACT_TABLES[kind]
+        return self._get(("delete", kind), lambda: delete(table).where(_live(table), _keyed(table, kind)))
+
+    def head(self) -> Prepared:
+        return self._get(
+            "head",
+            lambda: select(heads.c.revision, heads.c.at, heads.c.hash).where(
+                heads.c.organization_id == bindparam("tenant")
+            ),
+        )
+
+    def move_head(self) -> Prepared:
+        return self._get(
+            "move_head",
+            lambda: (
+                update(heads)
+                .where(heads.c.organization_id == bindparam("tenant"))
+                .values(revision=bindparam("new_revision"), at=bindparam("new_at"), hash=bindparam("new_hash"))
+            ),
+        )
+
+    def look_up(self) -> Prepared:
+        return self._get(
+            "look_up",
+            lambda: select(lookups.c.value).where(
+                lookups.c.kind == bindparam("lookup"), lookups.c.key == bindparam("looked_up")
+            ),
+        )
+
+    def response(self) -> Prepared:
+        return self._get(
+            "response",
+            lambda: select(responses.c.fingerprint, responses.c.status, responses.c.headers, responses.c.body).where(
+                responses.c.organization_id == bindparam("tenant"),
+                responses.c.idempotency_key == bindparam("wanted"),
+                responses.c.at > bindparam("since"),
+            ),
+        )
+
+    def forget_responses(self) -> Prepared:
+        return self._get(
+            "forget_responses",
+            lambda: delete(responses).where(
+                responses.c.organization_id == bindparam("tenant"), responses.c.at <= bindparam("since")
+            ),
+        )
+
+    def revision_at(self) -> Prepared:
+        return self._get(
+            "revision_at",
+            lambda: select(func.max(changes.c.revision)).where(
+                changes.c.organization_id == bindparam("tenant"), changes.c.at <= bindparam("moment")
+            ),
+        )
+
+    def changes_after(self) -> Prepared:
+        names = [column for column in changes.c if column.name != "organization_id"]
+        place = tuple_(bindparam("after_revision"), bindparam("after_ordinal"))
+        return self._get(
+            "changes_after",
+            lambda: (
+                select(*names)
+                .where(
+                    changes.c.organization_id == bindparam("tenant"),
+                    tuple_(changes.c.revision, changes.c.ordinal) > place,
+                )
+                .order_by(changes.c.revision, changes.c.ordinal)
+                .limit(STREAM_ROWS)
+            ),
+        )
+
+    def organizations_of(self) -> Prepared:
+        table = user_organizations
+        return self._get(
+            "organizations_of", lambda: select(table.c.organization_id).where(table.c.user_id == bindparam("user"))
+        )
+
+    def known_users(self) -> Prepared:
+        table = user_organizations
+        return self._get(
+            "known_users", lambda: select(table.c.user_id).where(self._dialect.is_in(table.c.user_id, "users"))
+        )
+
+    def organization_ids(self) -> Prepared:
+        return self._get("organization_ids", lambda: select(heads.c.organization_id))
+
+    def shape_and_values(self, where: Sequence[Where]) -> tuple[Shape, dict[str, Any]]:
+        """What kind of conditions these are, and the values to bind for them."""
+        shape: list[tuple[tuple[str, str], ...]] = []
+        values: dict[str, Any] = {}
+        for position, conditions in enumerate(where):
+            each: list[tuple[str, str]] = []
+            for name, wanted in conditions.items():
+                if wanted is None:
+                    each.append((name, _NULL))
+                elif isinstance(wanted, str | int):
+                    each.append((name, _ONE))
+                    values[f"w{position}_{name}"] = wanted
+                else:
+                    each.append((name, _MANY))
+                    values[f"w{position}_{name}"] = self._dialect.list_value(wanted)
+            shape.append(tuple(each))
+        return tuple(shape), values
+
+    def _matching(self, table: Table, shape: Shape) -> Condition:
+        alternatives = [
+            and_(True, *(self._condition(table.c[name], form, f"w{position}_{name}") for name, form in conditions))
+            for position, conditions in enumerate(shape)
+        ]
+        return or_(*alternatives) if alternatives else and_(True)
+
+    def _condition(self, column: Any, form: str, parameter: str) -> Condition:
+        if form == _MANY:
+            return self._dialect.is_in(column, parameter)
+        condition: Condition = column.is_(None) if form == _NULL else column == bindparam(parameter)
+        return condition
+
+
+def _columns(kind: type[Fact]) -> list[Any]:
+    return [FACT_TABLES[kind].c[field.name] for field in fields(kind)]
+
+
+def _live(table: Any) -> Condition:
+    return and_(table.c.organization_id == bindparam("tenant"), table.c.until_revision.is_(None))
+
+
+def _begun(table: Any) -> Condition:
+    begun: Condition = table.c.since_revision <= bindparam("past")
+    return begun
+
+
+def _ended_since(table: Any) -> Condition:
+    return and_(
+        table.c.organization_id == bindparam("tenant"),
+        table.c.until_revision.is_not(None),
+        table.c.until_revision > bindparam("past"),
+        _begun(table),
+    )
+
+
+def _at_past(table: Any) -> Condition:
+    return and_(
+        table.c.organization_id == bindparam("tenant"),
+        _begun(table),
+        or_(table.c.until_revision.is_(None), table.c.until_revision > bindparam("past")),
+    )
+
+
+def _keyed(table: Table, kind: type[Fact]) -> Condition:
+    return and_(*(table.c[name] == bindparam(f"old_{name}") for name in kind.KEY))
