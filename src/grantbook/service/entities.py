@@ -86,7 +86,7 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
         name=valid_name("name", draft.name),
         owner_type=draft.owner.type,
         owner_id=draft.owner.id,
-        access_mode=draft.access_mode or present.access_mode,
+        access_mode=draft.access_mode or writing.vocabulary.entity_type(draft.ref.type).default_access_mode,
         attributes={**present.attributes, **(draft.attributes or {})},
     )
     if changed != present:

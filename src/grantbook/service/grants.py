@@ -63,8 +63,11 @@ def create_bulk(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) ->
 
 def update(writing: Writing, grant_id: str, access_level: str) -> Grant:
     """Another level for a live grant. Raises NotFound(grant_id), ValidationFailed(access_level), PermissionDenied."""
-    grant = _get_for_administration(writing, grant_id)
+    known = {level for name in writing.vocabulary.bound_types for level in writing.vocabulary.types[name].levels}
+    one_of("access_level", access_level, known)
+    grant = _get(writing, grant_id)
     writing.vocabulary.entity_type(grant.entity_type).rank(access_level)
+    gates.require_administration(writing, grant.entity)
     if grant.access_level == access_level:
         return grant
     changed = replace(grant, access_level=access_level, updated_at=writing.at)
@@ -74,7 +77,9 @@ def update(writing: Writing, grant_id: str, access_level: str) -> Grant:
 
 def revoke(writing: Writing, grant_id: str) -> None:
     """The grant ends; its history stays. Raises NotFound(grant_id), PermissionDenied."""
-    writing.book.remove(_get_for_administration(writing, grant_id), REVOKED)
+    grant = _get(writing, grant_id)
+    gates.require_administration(writing, grant.entity)
+    writing.book.remove(grant, REVOKED)
 
 
 def list_grants(
@@ -162,11 +167,10 @@ def _create_one(writing: Writing, entity: EntityRef, new: NewGrant, present: Gra
     return grant, True
 
 
-def _get_for_administration(writing: Writing, grant_id: str) -> Grant:
+def _get(writing: Writing, grant_id: str) -> Grant:
     grant = writing.snapshot.find(Grant, grant_id)
     if grant is None or grant.entity_type not in writing.vocabulary.bound_types:
         raise NotFound("Access grant not found", grant_id=grant_id)
-    gates.require_administration(writing, grant.entity)
     return grant
 
 

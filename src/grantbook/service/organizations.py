@@ -95,6 +95,14 @@ def found_for(
     return new_id(ids.ORGANIZATION, desk.random), owner
 
 
+def owner_of(reading: Reading) -> str | None:
+    """The member who has been an owner longest."""
+    owners = {role.id for role in reading.snapshot.select(Role, {"name": OWNER}) if role.is_base}
+    assigned = reading.snapshot.select(RoleAssignment, {"role_id": owners})
+    first = min(assigned, key=lambda fact: (fact.assigned_at, fact.user_id), default=None)
+    return None if first is None else first.user_id
+
+
 def get_organization(reading: Reading) -> Organization:
     """The organization of the reading. Raises OrganizationAccessDenied where there is none."""
     gates.require_membership(reading)

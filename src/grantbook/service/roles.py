@@ -1,5 +1,6 @@
 """Custom roles: named sets of capabilities that grants can name."""
 
+from collections import Counter
 from collections.abc import Collection
 
 from grantbook.model import ids
@@ -7,7 +8,7 @@ from grantbook.model.errors import Conflict, PermissionDenied
 from grantbook.model.facts import Role, RoleAssignment
 from grantbook.model.governance import valid_capabilities
 from grantbook.service import gates
-from grantbook.service.desk import Writing
+from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import revoke_dangling
 from grantbook.service.values import optional_text, valid_id, valid_name
 
@@ -40,6 +41,13 @@ def create(
         raise Conflict("The role already exists", role_id=role.id)
     writing.book.add(role, "created")
     return role
+
+
+def list_roles(reading: Reading, *, with_base_roles: bool = True) -> list[tuple[Role, int]]:
+    """Roles in order (created_at, id), each with how many have it."""
+    found = [role for role in reading.snapshot.select(Role) if with_base_roles or not role.is_base]
+    counts = Counter(fact.role_id for fact in reading.snapshot.select(RoleAssignment))
+    return [(role, counts[role.id]) for role in sorted(found, key=lambda role: (role.created_at, role.id))]
 
 
 def delete(writing: Writing, role_id: str) -> None:

@@ -129,6 +129,10 @@ class MemoryTransaction(MemorySnapshot):
         self.now = now
         super().__init__(organization_id, book, self._recorder.revision, store.lock)
 
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._changes)
+
     def add(self, fact: Fact, action: str) -> None:
         if self.find(type(fact), *key_of(fact)) is not None or self._has_live_grant(fact):
             raise Conflict(kind=type(fact).__name__, key="/".join(key_of(fact)))

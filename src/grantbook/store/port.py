@@ -112,9 +112,16 @@ class Snapshot(Protocol):
 
 
 class Transaction(Snapshot, Protocol):
-    """A write: reads see the writes before them. Leaving the block commits; an exception undoes everything."""
+    """A write: reads see the writes before them. Leaving the block commits; an exception undoes everything.
+
+    `revision` is the one that the transaction makes, if it has any changes; without changes it makes none.
+    """
 
     now: Instant
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything was written so far."""
 
     def add(self, fact: Fact, action: str) -> None:
         """A fact that was not there."""

@@ -177,6 +177,10 @@ class SqlTransaction(SqlSnapshot):
         self._recorder = Recorder(organization_id, head, self.now, author)
         self.revision = self._recorder.revision
 
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._changes)
+
     def add(self, fact: Fact, action: str) -> None:
         self._open(fact)
         self._changes.append(self._recorder.record(action, None, fact))

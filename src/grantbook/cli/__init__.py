@@ -1,0 +1,33 @@
+"""The command line: one file per noun, each command one use-case of `service/`.
+
+What a person reads goes to stdout as text, with `--json` as one document in the words of the wire; errors go to
+stderr. The exit code answers scripts: see `errors.Exit`.
+"""
+
+import sys
+
+import click
+
+from grantbook.cli.access import check, what, who, why
+from grantbook.cli.config import config
+from grantbook.cli.demo import demo
+from grantbook.cli.errors import run
+from grantbook.cli.grants import grants
+from grantbook.cli.history import verify
+from grantbook.cli.organizations import init
+from grantbook.cli.server import serve
+
+
+@click.group(epilog="Exit codes: 0 allowed or done, 1 denied (check and why), 2 usage, 3 any other error.")
+@click.version_option(package_name="grantbook", message="grantbook %(version)s")
+def grantbook() -> None:
+    """The access-grant server: who may do what on which entity, why, and since when."""
+
+
+for _command in (init, serve, demo, check, why, who, what, grants, config, verify):
+    grantbook.add_command(_command)
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process with its exit code."""
+    sys.exit(run(grantbook, sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""The one place where errors become sentences and exit codes."""
+
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+import click
+from click.exceptions import NoArgsIsHelpError
+
+from grantbook.model.errors import GrantbookError, ValidationFailed
+
+
+class Exit(IntEnum):
+    """What the process says to scripts."""
+
+    DONE = 0
+    DENIED = 1
+    USAGE = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An error as it is shown: one sentence, or one JSON document."""
+
+    exit: Exit
+    code: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+_CHECK_ID: Final = "check the id, and that --organization names the right organization"
+FIXES: Final[Mapping[str, str]] = {
+    "RESOURCE_NOT_FOUND": _CHECK_ID,
+    "INSUFFICIENT_PERMISSIONS": "act as somebody who may, or leave out --as to act as the operator",
+    "ORGANIZATION_ACCESS_DENIED": "--as must name an active member of the organization",
+    "RESOURCE_CONFLICT": "choose another id, or keep what is there",
+    "GRANT_ALREADY_EXISTS": "change it with 'grantbook grants update GRANT_ID LEVEL', or revoke it first",
+    "GRANT_WOULD_BE_DEMOTED": "revoke the grant first to give a lower level",
+    "STORE_UNAVAILABLE": "check that the database is reachable, that its files can be written, and try again",
+    "TAMPERED_HISTORY": "compare the database with a backup from before that revision",
+}
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """The exit code of the command with these arguments; what went wrong is on stderr.
+
+    Nothing but a denial ever gives 1: not a bug, not a closed pipe.
+    """
+    try:
+        code = command.main(list(arguments), prog_name="grantbook", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except (GrantbookError, click.ClickException, click.Abort, OSError) as error:
+        report = report_of(error)
+        _show(report, as_json="--json" in arguments)
+        return report.exit
+    except SystemExit as error:  # click, when the reader of a pipe is gone; uvicorn, when it cannot start
+        return Exit.FAILED if error.code else Exit.DONE
+    except Exception:
+        traceback.print_exc()
+        return Exit.FAILED
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def report_of(error: BaseException) -> Report:
+    """What to say about an error that is not a bug."""
+    match error:
+        case ValidationFailed():
+            return Report(
+                exit=Exit.USAGE, code=error.error_code, message=str(error.details["message"]), details=error.details
+            )
+        case GrantbookError():
+            return Report(
+                exit=Exit.FAILED, code=error.error_code, message=_sentence(error), details=error.details
+            )
+        case click.UsageError():
+            return _usage(error)
+        case click.ClickException():
+            return Report(exit=Exit.FAILED, code="COMMAND_FAILED", message=error.format_message())
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return Report(exit=Exit.FAILED, code="OS_ERROR", message=f"{where}{error.strerror or error}")
+        case _:
+            return Report(exit=Exit.FAILED, code="INTERRUPTED", message="interrupted")
+
+
+def _usage(error: click.UsageError) -> Report:
+    message = error.format_message()
+    if error.ctx is not None:
+        message = f"{message.rstrip('.')}; see '{error.ctx.command_path} --help'"
+    parameter = error.param if isinstance(error, click.BadParameter) else None
+    details = {"field": parameter.name, "message": error.message} if parameter is not None else {}
+    return Report(exit=Exit.USAGE, code="USAGE_ERROR", message=message, details=details)
+
+
+def _sentence(error: GrantbookError) -> str:
+    named = ", ".join(f"{name} {value}" for name, value in error.details.items())
+    fix = FIXES.get(error.error_code)
+    return error.explanation + (f" ({named})" if named else "") + (f": {fix}" if fix else "")
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        document = {"code": report.code, "message": report.message, "details": dict(report.details)}
+        click.echo(json.dumps({"error": document}, ensure_ascii=False, default=str), err=True)
+    else:
+        click.echo(f"error: {report.message}", file=sys.stderr)

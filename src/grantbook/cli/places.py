@@ -1,0 +1,108 @@
+"""Where a command works: a database, one of its organizations, and on whose behalf."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import click
+
+from grantbook import settings
+from grantbook.bootstrap import load_vocabulary, open_desk
+from grantbook.cli import options
+from grantbook.model.errors import ConfigurationError, NotFound
+from grantbook.model.instants import Instant
+from grantbook.service import gates
+from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing
+from grantbook.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SHOWN: Final = 10
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One organization of an open book, and the caller that the command acts as."""
+
+    desk: Desk
+    organization_id: str
+    caller: Caller
+
+    def reading(self, *, as_of: Instant | None = None) -> AbstractContextManager[Reading]:
+        """One question. See `Desk.reading`."""
+        return self.desk.reading(self.organization_id, self.caller, as_of=as_of)
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """One change. See `Desk.writing`."""
+        return self.desk.writing(self.organization_id, self.caller)
+
+
+def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[..., R]:
+    """Give the command `--database`, `--organization` and `--as`, and pass it the place that they name."""
+
+    @click.option("--as", "acting_as", type=options.ID, metavar="USER", help="Act with this user's rights.")
+    @click.option("--organization", type=options.ID, metavar="ID", help="The organization, if there are several.")
+    @options.database
+    @wraps(command)
+    def with_place(
+        *args: Any, database: str | None, organization: str | None, acting_as: str | None, **kwargs: Any
+    ) -> R:
+        given = settings.load({"database": database, "organization": organization})
+        with opened(given) as desk:
+            yield_to = place_in(desk, given.organization, acting_as)
+            return command(yield_to, *args, **kwargs)
+
+    return with_place
+
+
+@contextmanager
+def opened(given: Settings, *, may_create: bool = False) -> Iterator[Desk]:
+    """A desk on the database of the settings, closed at the end.
+
+    Raises ConfigurationError where there is none, unless it `may_create` one: a mistyped path must not answer as an
+    empty book.
+    """
+    if given.database == "memory:":
+        raise ConfigurationError("a database in memory: ends with the command: use sqlite:///path")
+    path = given.database.removeprefix(_SQLITE).partition("?")[0]
+    if given.database.startswith(_SQLITE) and not may_create and not Path(path).is_file():
+        raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
+    desk = open_desk(given.database, vocabulary=load_vocabulary(given.vocabulary_file))
+    try:
+        yield desk
+    finally:
+        desk.store.close()
+
+
+def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = None) -> Place:
+    """The organization named, or the only one; as an active member of it, or as the operator.
+
+    Raises UsageError where several could be meant, NotFound(organization_id), OrganizationAccessDenied.
+    """
+    chosen = organization_id or _only_organization(desk)
+    if desk.store.head(chosen).revision == 0:
+        raise NotFound("The database has no such organization", organization_id=chosen)
+    caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
+    with desk.reading(chosen, caller) as reading:
+        gates.require_membership(reading)
+    return Place(desk=desk, organization_id=chosen, caller=caller)
+
+
+def _only_organization(desk: Desk) -> str:
+    found = desk.store.organization_ids()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise click.UsageError(
+            "The database holds no organization yet: make one with 'grantbook init --organization NAME --email EMAIL'."
+        )
+    listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    raise click.UsageError(
+        f"The database holds {len(found)} organizations ({listed}): "
+        "choose one with --organization ID or GRANTBOOK_ORGANIZATION."
+    )

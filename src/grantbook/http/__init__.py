@@ -1,0 +1,1 @@
+"""The server: FastAPI for management, the error envelope, authentication, idempotency. Nothing below knows HTTP."""

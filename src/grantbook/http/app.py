@@ -1,0 +1,68 @@
+"""The application: routes, errors and middleware around one desk."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.types import ASGIApp
+
+from grantbook.http import decisions, errors, responses
+from grantbook.http.middleware import BodyLimit, Scope, TraceId, trace_id_of
+from grantbook.http.platform import access, directory, knowledge, rules
+from grantbook.model.errors import PayloadTooLarge
+from grantbook.model.limits import MAX_BODY_BYTES
+from grantbook.service.desk import Desk
+
+_DESCRIPTION = """
+Who may do what on which entity, why, and since when.
+
+Send an API key as `X-API-Key`, or as `Authorization: Bearer`. Every error has the same envelope, and a `trace_id` that
+is also in the `X-Request-ID` header. Writes take an `Idempotency-Key` (remembered for a day) and answer with a
+`Grantbook-Revision`; reads take it back as `Grantbook-At-Least` to see at least that revision.
+"""
+
+
+def create_app(desk: Desk) -> FastAPI:
+    """The server's ASGI application. The caller keeps the desk and closes its store."""
+    app = FastAPI(
+        title="Grantbook",
+        version=version("grantbook"),
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redoc_url=None,
+    )
+    app.state.desk = desk
+    errors.install(app)
+    for routes in (access.routes, decisions.routes, rules.routes, knowledge.routes, directory.routes):
+        app.include_router(routes)
+    _add_health(app)
+    app.add_middleware(BodyLimit, maximum=MAX_BODY_BYTES, refuse=_too_large)
+    app.add_middleware(TraceId)
+    return app
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/healthz", response_model=responses.Health, tags=["Health"])
+    async def healthz() -> Response:
+        """The process answers."""
+        return _json({"status": "ok"})
+
+    @app.get(
+        "/readyz",
+        response_model=responses.Health,
+        tags=["Health"],
+        responses={503: {"model": responses.ErrorEnvelope, "description": "The database does not answer."}},
+    )
+    def readyz(request: Request) -> Response:
+        """The database answers too."""
+        request.app.state.desk.store.head("org_readiness")
+        return _json({"status": "ok"})
+
+
+def _too_large(scope: Scope) -> ASGIApp:
+    return errors.response_of(PayloadTooLarge(limit_bytes=MAX_BODY_BYTES), trace_id_of(scope))
+
+
+def _json(value: Any) -> Response:
+    return Response(json.dumps(value), media_type="application/json")

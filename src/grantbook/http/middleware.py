@@ -1,0 +1,102 @@
+"""Around every request: a trace id, and a bound on the body. Plain ASGI, so that nothing gets past it."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from grantbook.model.limits import MAX_TRACE_ID_LENGTH
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SANE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_LENGTH)
+_TRACE: Final = "grantbook.trace_id"
+_DRAIN_BYTES: Final = 64 * 1024 * 1024
+
+
+def trace_id_of(scope: Scope) -> str:
+    """The id of the request: the caller's X-Request-ID where it sent a sane one, else a new UUID."""
+    found: str = scope.get(_TRACE) or str(uuid.uuid4())
+    return found
+
+
+class TraceId:
+    """Gives each request its id and echoes it in `X-Request-ID`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        trace_id = sent.decode() if _SANE.fullmatch(sent) else str(uuid.uuid4())
+        scope[_TRACE] = trace_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", trace_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class BodyLimit:
+    """Answers a body over the bound with `refuse`, before anything has read it whole.
+
+    What was announced or sent beyond the bound is read and dropped (up to 64 MiB), so that a client that is still
+    sending gets to see the answer.
+    """
+
+    def __init__(self, app: App, maximum: int, refuse: Callable[[Scope], App]) -> None:
+        self._app = app
+        self._maximum = maximum
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+        if announced is None and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        chunks: list[bytes] = []
+        size, more = 0, True
+        too_large = announced is not None and announced.isdigit() and int(announced) > self._maximum
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            more = message.get("more_body", False)
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            too_large = too_large or size > self._maximum
+            if too_large:
+                chunks.clear()
+                if size > _DRAIN_BYTES:
+                    break
+            else:
+                chunks.append(chunk)
+        if too_large:
+            await self._refuse(scope)(scope, receive, send)
+            return
+        await self._app(scope, _replay(b"".join(chunks), receive), send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,167 @@
+"""Access grants of an organization: list, create, bulk, update, revoke; resolved access from both sides."""
+
+from typing import Any
+
+from fastapi import Response
+
+from grantbook.http import requests, responses
+from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.platform import rendering
+from grantbook.http.requests import PAGE_SIZE, Limit, Skip
+from grantbook.http.routing import ORGANIZATION, documented, router
+from grantbook.model.facts import EntityRef, Principal
+from grantbook.model.instants import from_datetime
+from grantbook.service import decisions, gates, grants
+from grantbook.service.desk import Reading, Writing
+
+routes = router("Access grants")
+
+
+def new_grant(body: requests.BulkGrantEntry) -> grants.NewGrant:
+    """The body as the use-case takes it."""
+    return grants.NewGrant(
+        grantee=Principal(body.grantee_type, body.grantee_id),
+        access_level=body.access_level,
+        starts_at=None if body.starts_at is None else from_datetime(body.starts_at),
+        expires_at=None if body.expires_at is None else from_datetime(body.expires_at),
+        reason=body.reason,
+    )
+
+
+@routes.get(ORGANIZATION + "/access/grants", **documented(responses.AccessGrantList))
+def list_grants(
+    organization_id: str,
+    exchange: Exchanged,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    grantee_type: str | None = None,
+    grantee_id: str | None = None,
+    skip: Skip = 0,
+    limit: Limit = PAGE_SIZE,
+) -> Response:
+    """Access grants that the caller may see, oldest first."""
+    with exchange.reading(organization_id) as reading:
+        found = grants.list_grants(
+            reading,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            grantee_type=grantee_type,
+            grantee_id=grantee_id,
+            skip=skip,
+            limit=limit,
+        )
+        return _page(reading, found, skip, limit)
+
+
+@routes.post(
+    ORGANIZATION + "/access/grants",
+    **documented(
+        responses.AccessGrant,
+        writes=True,
+        status=201,
+        also={200: {"model": responses.AccessGrant, "description": "The same grant was there already."}},
+    ),
+)
+def create_grant(organization_id: str, body: requests.CreateGrant, exchange: Exchanged) -> Response:
+    """Give a grantee a level on an entity. The same grant again is not an error; another level is a conflict."""
+
+    def work(writing: Writing) -> Answer:
+        grant, is_new = grants.create(writing, EntityRef(body.entity_type, body.entity_id), new_grant(body))
+        return Answer(rendering.grants(writing, [grant])[0], 201 if is_new else 200)
+
+    return exchange.write(organization_id, work, reason=body.reason)
+
+
+@routes.post(ORGANIZATION + "/access/grants/bulk", **documented(list[responses.AccessGrant], writes=True, status=201))
+def bulk_create_grants(organization_id: str, body: requests.BulkCreateGrants, exchange: Exchanged) -> Response:
+    """Up to 1,000 grants on one entity, all or none, answered in request order."""
+
+    def work(writing: Writing) -> Answer:
+        entity = EntityRef(body.entity_type, body.entity_id)
+        made = grants.create_bulk(writing, entity, [new_grant(entry) for entry in body.grants])
+        return Answer(rendering.grants(writing, made), 201)
+
+    return exchange.write(organization_id, work)
+
+
+@routes.patch(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant, writes=True))
+def update_grant(organization_id: str, grant_id: str, body: requests.UpdateGrant, exchange: Exchanged) -> Response:
+    """Change the level of a grant."""
+
+    def work(writing: Writing) -> Answer:
+        grant = grants.update(writing, grant_id, body.access_level)
+        return Answer(rendering.grants(writing, [grant])[0])
+
+    return exchange.write(organization_id, work)
+
+
+@routes.delete(ORGANIZATION + "/access/grants/{grant_id}", **documented(None, writes=True, status=204))
+def revoke_grant(organization_id: str, grant_id: str, exchange: Exchanged) -> Response:
+    """End a grant. Its history stays."""
+
+    def work(writing: Writing) -> Answer:
+        grants.revoke(writing, grant_id)
+        return Answer(None, 204)
+
+    return exchange.write(organization_id, work)
+
+
+@routes.get(ORGANIZATION + "/knowledge/slices/{slice_id}/grants", **documented(responses.AccessGrantList))
+def list_slice_grants(
+    organization_id: str, slice_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
+) -> Response:
+    """Grants on a knowledge slice."""
+    return _grants_on(exchange, organization_id, EntityRef("knowledge_slice", slice_id), skip, limit)
+
+
+@routes.get(ORGANIZATION + "/vector-stores/{store_id}/grants", **documented(responses.AccessGrantList))
+def list_store_grants(
+    organization_id: str, store_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
+) -> Response:
+    """Grants on a vector store."""
+    return _grants_on(exchange, organization_id, EntityRef("vector_store", store_id), skip, limit)
+
+
+@routes.get(ORGANIZATION + "/assistants/{assistant_id}/grants", **documented(responses.AccessGrantList))
+def list_assistant_grants(
+    organization_id: str, assistant_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
+) -> Response:
+    """Grants on an assistant."""
+    return _grants_on(exchange, organization_id, EntityRef("assistant", assistant_id), skip, limit)
+
+
+@routes.get(ORGANIZATION + "/users/{user_id}/resolved-access", **documented(responses.ResolvedAccess))
+def get_resolved_access(
+    organization_id: str, user_id: str, exchange: Exchanged, entity_type: str | None = None
+) -> Response:
+    """Everything that a user reaches, with every path. For oneself, or with `manage_access_control`."""
+    with exchange.reading(organization_id) as reading:
+        found = decisions.entities_of(reading, user_id, entity_type=entity_type)
+        return Answer(rendering.resolved_access(reading, user_id, found)).response()
+
+
+@routes.get(ORGANIZATION + "/access/users-with-access", **documented(responses.UsersWithAccess))
+@routes.get(ORGANIZATION + "/knowledge/users-with-access", **documented(responses.UsersWithAccess))
+def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type: str, entity_id: str) -> Response:
+    """Everybody who reaches an entity, owners and overriding roles included."""
+    with exchange.reading(organization_id) as reading:
+        ref = gates.entity_ref(reading, entity_type, entity_id)
+        found = decisions.users_of(reading, ref)
+        return Answer(rendering.users_with_access(reading, ref, found)).response()
+
+
+@routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))
+def get_access_overview(organization_id: str, exchange: Exchanged) -> Response:
+    """Slices, stores and their grants at a glance: everything for admins, for others what they reach."""
+    with exchange.reading(organization_id) as reading:
+        return Answer(rendering.overview(decisions.overview(reading))).response()
+
+
+def _grants_on(exchange: Any, organization_id: str, entity: EntityRef, skip: int, limit: int) -> Response:
+    with exchange.reading(organization_id) as reading:
+        return _page(reading, grants.list_of_entity(reading, entity, skip=skip, limit=limit), skip, limit)
+
+
+def _page(reading: Reading, found: grants.Page, skip: int, limit: int) -> Response:
+    items = rendering.grants(reading, found.items)
+    return Answer(rendering.page(items, total=found.total, skip=skip, limit=limit)).response()

@@ -1,0 +1,412 @@
+"""Facts and answers in the shapes of the wire. Names are looked up for a whole answer at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from grantbook.model.facts import Department, Entity, EntityRef, Grant, Organization, Principal, Role
+from grantbook.model.governance import OWNER
+from grantbook.model.instants import Instant, to_text
+from grantbook.model.resolution import Access, Path
+from grantbook.service import names
+from grantbook.service.decisions import Decision, Overview
+from grantbook.service.desk import Reading, token_of
+from grantbook.service.entities import EntityView
+from grantbook.service.members import MemberView
+from grantbook.service.names import NO_NAME
+
+Json = dict[str, Any]
+_SLICE = "knowledge_slice"
+
+
+def page(items: Sequence[Any], *, total: int, skip: int, limit: int) -> Json:
+    """A list as every list looks."""
+    return {"items": list(items), "total": total, "skip": skip, "limit": limit, "has_more": skip + len(items) < total}
+
+
+def grants(reading: Reading, found: Sequence[Grant]) -> list[Json]:
+    """Access grants, in the order given."""
+    people = {Principal("user", grant.granted_by) for grant in found}
+    known = names.of_principals(reading, people | {grant.grantee for grant in found})
+    return [_grant(reading, grant, known) for grant in found]
+
+
+def _grant(reading: Reading, grant: Grant, known: Mapping[Principal, names.Name]) -> Json:
+    grantee = known.get(grant.grantee, NO_NAME)
+    return {
+        "id": grant.id,
+        "entity_type": grant.entity_type,
+        "entity_id": grant.entity_id,
+        "grantee_type": grant.grantee_type,
+        "grantee_id": grant.grantee_id,
+        "grantee_name": grantee.name,
+        "grantee_email": grantee.email,
+        "access_level": grant.access_level,
+        "granted_by": grant.granted_by,
+        "granted_by_name": known.get(Principal("user", grant.granted_by), NO_NAME).name,
+        "organization_id": reading.organization_id,
+        "created_at": to_text(grant.created_at),
+        "updated_at": to_text(grant.updated_at),
+        "starts_at": _time(grant.starts_at),
+        "expires_at": _time(grant.expires_at),
+        "reason": grant.reason,
+    }
+
+
+def rule_grant(grant: Grant) -> Json:
+    """A grant on a rule, with exactly the fields of the published page."""
+    return {
+        "id": grant.id,
+        "target_type": grant.grantee_type,
+        "target_id": grant.grantee_id,
+        "access_level": grant.access_level,
+        "granted_by": grant.granted_by,
+        "granted_at": to_text(grant.updated_at),
+    }
+
+
+def paths_of(reading: Reading, accesses: Iterable[Access]) -> "PathRenderer":
+    """A renderer that knows the names of everything that the paths name."""
+    sources = {path.source for access in accesses for path in access.paths}
+    return PathRenderer(names.of_principals(reading, sources))
+
+
+class PathRenderer:
+    """Paths in the shape of both published answers; fields without a value are left out."""
+
+    def __init__(self, known: Mapping[Principal, names.Name]) -> None:
+        self._known = known
+
+    def __call__(self, paths: Iterable[Path]) -> list[Json]:
+        return [self._path(path) for path in paths]
+
+    def _path(self, path: Path) -> Json:
+        source = path.source
+        rendered: Json = {"type": path.type, "access_level": path.access_level}
+        if path.grant_id is not None:
+            rendered["grant_id"] = path.grant_id
+        rendered["source_id"] = source.id
+        name = self._known.get(source, NO_NAME).name
+        if name is not None:
+            rendered["source_name"] = name
+        if source.type in {"department", "role", "organization"}:
+            rendered[f"{source.type}_id"] = source.id
+        rendered.update(through(path.through))
+        return rendered
+
+
+def through(chain: Sequence[EntityRef]) -> Json:
+    """Containers by name: the slice next to the entity, and the composite that the grant is on.
+
+    A chain of one slice is that slice: its caller knows whether it holds slices or stores.
+    """
+    slices = [ref.id for ref in chain if ref.type == _SLICE]
+    if not chain:
+        return {}
+    if not slices:
+        return {"container_type": chain[0].type, "container_id": chain[0].id}
+    if len(slices) == 1:
+        return {"slice_id": slices[0]}
+    return {"composite_id": slices[0], "slice_id": slices[-1]}
+
+
+def entity_paths(render: PathRenderer, ref: EntityRef, paths: Iterable[Path]) -> list[Json]:
+    """Paths to one entity. What contains a slice is a composite, however deep."""
+    rendered = render(paths)
+    if ref.type == _SLICE:
+        for path in rendered:
+            if "slice_id" in path:
+                nearest = path.pop("slice_id")
+                path.setdefault("composite_id", nearest)
+    return rendered
+
+
+def resolved_access(reading: Reading, user_id: str, found: Mapping[EntityRef, Access]) -> Json:
+    """What a user reaches, in the superset of both published shapes."""
+    render = paths_of(reading, found.values())
+    entity_names = names.of_entities(reading, found)
+    entities: list[Json] = []
+    slices: list[Json] = []
+    stores: list[Json] = []
+    for ref, access in found.items():
+        paths = entity_paths(render, ref, access.paths)
+        shared = {"access_level": access.level, "grant_paths": paths}
+        entities.append({"entity_type": ref.type, "entity_id": ref.id, **shared})
+        if ref.type == _SLICE:
+            slices.append({"slice_id": ref.id, "slice_name": entity_names.get(ref), **shared})
+        elif ref.type == "vector_store":
+            stores.append({"store_id": ref.id, "store_name": entity_names.get(ref), **shared})
+    return {
+        "user_id": user_id,
+        "resolved_at": to_text(reading.at),
+        "entities": entities,
+        "slice_access": slices,
+        "store_access": stores,
+    }
+
+
+def users_with_access(reading: Reading, entity: EntityRef, found: Mapping[str, Access]) -> Json:
+    """Who reaches an entity."""
+    render = paths_of(reading, found.values())
+    users = [
+        {
+            "user_id": user_id,
+            "access_level": access.level,
+            "grant_paths": entity_paths(render, entity, access.paths),
+        }
+        for user_id, access in found.items()
+    ]
+    return {"entity_type": entity.type, "entity_id": entity.id, "users": users}
+
+
+def decision(reading: Reading, answer: Decision) -> Json:
+    """The bare answer."""
+    return {
+        "allowed": answer.allowed,
+        "access_level": answer.access_level,
+        "revision": token_of(reading.organization_id, answer.revision),
+    }
+
+
+def explanation(reading: Reading, entity: EntityRef, answer: Decision) -> Json:
+    """The answer with every path, and the remedies of a denial."""
+    access = Access(level=answer.access_level, paths=answer.paths)
+    paths = entity_paths(paths_of(reading, [access]), entity, answer.paths)
+    rendered = {**decision(reading, answer), "grant_paths": paths}
+    if not answer.allowed:
+        rendered["remedies"] = [dict(remedy) for remedy in answer.remedies]
+    return rendered
+
+
+def overview(found: Overview) -> Json:
+    """The access overview."""
+    composites = {edge.container.id for edge in found.edges if edge.member_type == _SLICE}
+    return {
+        "can_view_all": found.can_view_all,
+        "slices": [
+            {
+                "id": entity.id,
+                "name": entity.name,
+                "is_composite": entity.id in composites or bool(entity.attributes.get("is_composite")),
+                "created_by": entity.created_by,
+            }
+            for entity in found.entities
+            if entity.entity_type == _SLICE
+        ],
+        "stores": [
+            {
+                "id": entity.id,
+                "name": entity.name,
+                "created_by": entity.created_by,
+                "access_mode": entity.access_mode,
+            }
+            for entity in found.entities
+            if entity.entity_type == "vector_store"
+        ],
+        "grants": [
+            {
+                "id": grant.id,
+                "entity_type": grant.entity_type,
+                "entity_id": grant.entity_id,
+                "grantee_type": grant.grantee_type,
+                "grantee_id": grant.grantee_id,
+                "access_level": grant.access_level,
+            }
+            for grant in found.grants
+        ],
+        "slice_store_map": [
+            {"slice_id": edge.container_id, "store_id": edge.member_id}
+            for edge in found.edges
+            if edge.container_type == _SLICE and edge.member_type == "vector_store"
+        ],
+        "composite_members": [
+            {"composite_id": edge.container_id, "member_id": edge.member_id}
+            for edge in found.edges
+            if edge.container_type == _SLICE and edge.member_type == _SLICE
+        ],
+        "admin_users": found.admin_user_ids,
+        "org_member_ids": found.member_ids,
+    }
+
+
+def organization(found: Organization, *, owner_id: str | None, member_count: int) -> Json:
+    """An organization; what Grantbook does not keep is filled with honest constants."""
+    attributes = found.attributes
+    return {
+        "id": found.id,
+        "name": found.name,
+        "type": attributes.get("type") or "company",
+        "description": attributes.get("description"),
+        "domain": None,
+        "domains": attributes.get("domains") or [],
+        "website": attributes.get("website"),
+        "industry": attributes.get("industry"),
+        "company_size": attributes.get("company_size"),
+        "logo_image": attributes.get("logo_image"),
+        "image_url": None,
+        "is_active": True,
+        "owner_id": owner_id,
+        "api_usage_limit": 0.0,
+        "total_usage_limit": 0.0,
+        "storage_free_bytes_allowance": 0,
+        "pricing_tier_id": None,
+        "created_at": to_text(found.created_at),
+        "updated_at": to_text(found.updated_at),
+        "member_count": member_count,
+        "users_added_from_domains": 0,
+    }
+
+
+def member(reading: Reading, found: MemberView) -> Json:
+    """A user as users_v2 shows one."""
+    state = found.member
+    updated = to_text(state.updated_at)
+    return {
+        "id": state.user_id,
+        "full_name": state.full_name,
+        "email": state.email,
+        "user_name": None,
+        "account_state": state.state,
+        "role_ids": list(found.role_ids),
+        "department_ids": list(found.department_ids),
+        "organization_id": reading.organization_id,
+        "invitation_link": None,
+        "invited_at": to_text(state.created_at) if state.state == "pending_invitation" else None,
+        "deactivated_at": updated if state.state == "deactivated" else None,
+    }
+
+
+def department(reading: Reading, found: Department, line: Sequence[Department], member_count: int) -> Json:
+    """A department; `line` leads from the root to it, `depth` is 0 at the top."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "description": found.description,
+        "parent_id": found.parent_id,
+        "path": "/" + "/".join(each.name.replace("/", "-") for each in line),
+        "depth": len(line) - 1,
+        "organization_id": reading.organization_id,
+        "member_count": member_count,
+        "is_active": True,
+        "is_default": False,
+        "color": None,
+        "created_by": found.created_by,
+        "created_at": to_text(found.created_at),
+    }
+
+
+def role(reading: Reading, found: Role, member_count: int) -> Json:
+    """A role; `permissions` says the same as `capabilities`, as a map."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "description": found.description,
+        "permissions": dict.fromkeys(found.capabilities, True),
+        "is_base_role": found.is_base,
+        "is_custom": not found.is_base,
+        "is_system_role": found.is_base and found.name == OWNER,
+        "capabilities": list(found.capabilities),
+        "member_count": member_count,
+        "knowledge_slice_ids": [],
+        "organization_id": reading.organization_id,
+        "created_at": to_text(found.created_at),
+    }
+
+
+def knowledge_slice(reading: Reading, found: EntityView) -> Json:
+    """A slice, or a composite with its members."""
+    entity = found.entity
+    members = [ref.id for ref in found.members if ref.type == _SLICE]
+    return {
+        "id": entity.id,
+        "name": entity.name,
+        "description": entity.attributes.get("description"),
+        "type": entity.attributes.get("type") or "standard",
+        "is_composite": bool(entity.attributes.get("is_composite")),
+        "owner_type": entity.owner_type,
+        "owner_id": entity.owner_id,
+        "access_mode": entity.access_mode,
+        "access_target_ids": list(found.target_ids),
+        "status": entity.status,
+        "member_slice_ids": members,
+        "store_count": sum(ref.type == "vector_store" for ref in found.members),
+        "organization_id": reading.organization_id,
+        "created_by": entity.created_by,
+        "created_at": to_text(entity.created_at),
+        "updated_at": to_text(entity.updated_at),
+        "archived_at": to_text(entity.updated_at) if entity.status == "archived" else None,
+        "archived_by": None,
+    }
+
+
+def vector_store(reading: Reading, found: EntityView) -> Json:
+    """A vector store with the slices that hold it."""
+    entity = found.entity
+    slices = [ref.id for ref in found.containers if ref.type == _SLICE]
+    return {
+        "id": entity.id,
+        "name": entity.name,
+        "description": entity.attributes.get("description"),
+        "slice_id": slices[0] if slices else None,
+        "slice_ids": slices,
+        "organization_id": reading.organization_id,
+        "created_by": entity.created_by,
+        "is_active": entity.is_active,
+        "access_mode": entity.access_mode,
+        "connector_connection_id": None,
+        "file_count": 0,
+        "data_size": 0,
+        "created_at": to_text(entity.created_at),
+        "updated_at": to_text(entity.updated_at),
+        "connector_connection_ids": [],
+    }
+
+
+def rule(reading: Reading, entity: Entity, *, can_edit: bool) -> Json:
+    """A rule with its content."""
+    attributes = entity.attributes
+    content = str(attributes.get("content") or "")
+    return {
+        "id": entity.id,
+        "name": entity.name,
+        "description": attributes.get("description"),
+        "content_length": len(content),
+        "category": attributes.get("category"),
+        "rule_type": attributes.get("rule_type") or "behavior",
+        "scope": attributes.get("scope") or "organization",
+        "apply_mode": attributes.get("apply_mode"),
+        "organization_id": reading.organization_id,
+        "created_by": entity.created_by,
+        "is_public": entity.access_mode == "public",
+        "is_active": attributes.get("is_active", True),
+        "version": attributes.get("version", 1),
+        "usage_count": 0,
+        "can_edit": can_edit,
+        "created_at": to_text(entity.created_at),
+        "updated_at": to_text(entity.updated_at),
+        "content": content,
+        "attached_entities": [],
+    }
+
+
+def entity(reading: Reading, found: EntityView) -> Json:
+    """A registered entity of any type."""
+    known = found.entity
+    return {
+        "entity_type": known.entity_type,
+        "entity_id": known.id,
+        "name": known.name,
+        "owner_type": known.owner_type,
+        "owner_id": known.owner_id,
+        "access_mode": known.access_mode,
+        "access_target_ids": list(found.target_ids),
+        "status": known.status,
+        "containers": [{"entity_type": ref.type, "entity_id": ref.id} for ref in found.containers],
+        "organization_id": reading.organization_id,
+        "created_by": known.created_by,
+        "created_at": to_text(known.created_at),
+        "updated_at": to_text(known.updated_at),
+    }
+
+
+def _time(value: Instant | None) -> str | None:
+    return None if value is None else to_text(value)

@@ -1,0 +1,447 @@
+"""Bodies of answers, for the documentation: `rendering` makes them, a test holds each to its schema."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(examples=["VALIDATION_ERROR"])
+    message: str = Field(examples=["The request contains invalid data."])
+    system_message: str = Field(examples=["Validation error"])
+    type: str = Field(examples=["client_error"])
+    status: int = Field(examples=[422])
+    details: dict[str, Any] = Field(examples=[{"field": "entity_type", "message": "entity_type is required"}])
+    trace_id: str = Field(examples=["b6f5c4a0-6a38-4f0e-9b8e-1f5c1f8f7a51"])
+    timestamp: datetime
+
+
+class ErrorEnvelope(BaseModel):
+    """Every error looks like this."""
+
+    success: bool = Field(False, examples=[False])
+    error: ErrorBody
+
+
+class AccessGrant(BaseModel):
+    """An access grant."""
+
+    id: str = Field(examples=["agrant_abc123def456"])
+    entity_type: str = Field(examples=["knowledge_slice"])
+    entity_id: str = Field(examples=["kslice_abc123"])
+    grantee_type: str = Field(examples=["user"])
+    grantee_id: str = Field(examples=["usr_def456"])
+    grantee_name: str | None = None
+    grantee_email: str | None = None
+    access_level: str = Field(examples=["read"])
+    granted_by: str = Field(examples=["usr_owner1"])
+    granted_by_name: str | None = None
+    organization_id: str = Field(examples=["org_xyz789"])
+    created_at: datetime
+    updated_at: datetime
+    starts_at: datetime | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+
+
+class AccessGrantList(BaseModel):
+    """A page of access grants."""
+
+    items: list[AccessGrant]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool
+
+
+class GrantPath(BaseModel):
+    """One reason for access, sufficient alone for its level."""
+
+    type: str = Field(examples=["department"])
+    access_level: str = Field(examples=["read"])
+    grant_id: str | None = None
+    source_id: str | None = None
+    source_name: str | None = None
+    department_id: str | None = None
+    role_id: str | None = None
+    organization_id: str | None = None
+    composite_id: str | None = None
+    slice_id: str | None = None
+    container_type: str | None = None
+    container_id: str | None = None
+
+
+class EntityAccess(BaseModel):
+    """Access to one entity."""
+
+    entity_type: str
+    entity_id: str
+    access_level: str
+    grant_paths: list[GrantPath]
+
+
+class SliceAccess(BaseModel):
+    """Access to one slice."""
+
+    slice_id: str
+    slice_name: str | None
+    access_level: str
+    grant_paths: list[GrantPath]
+
+
+class StoreAccess(BaseModel):
+    """Access to one store."""
+
+    store_id: str
+    store_name: str | None
+    access_level: str
+    grant_paths: list[GrantPath]
+
+
+class ResolvedAccess(BaseModel):
+    """Everything that a user reaches, with reasons."""
+
+    user_id: str
+    resolved_at: datetime
+    entities: list[EntityAccess]
+    slice_access: list[SliceAccess]
+    store_access: list[StoreAccess]
+
+
+class UserAccess(BaseModel):
+    """Access of one user."""
+
+    user_id: str
+    access_level: str
+    grant_paths: list[GrantPath]
+
+
+class UsersWithAccess(BaseModel):
+    """Everybody who reaches an entity, with reasons."""
+
+    entity_type: str
+    entity_id: str
+    users: list[UserAccess]
+
+
+class OverviewSlice(BaseModel):
+    """A slice."""
+
+    id: str
+    name: str
+    is_composite: bool
+    created_by: str | None
+
+
+class OverviewStore(BaseModel):
+    """A store."""
+
+    id: str
+    name: str
+    created_by: str | None
+    access_mode: str
+
+
+class OverviewGrant(BaseModel):
+    """A grant."""
+
+    id: str
+    entity_type: str
+    entity_id: str
+    grantee_type: str
+    grantee_id: str
+    access_level: str
+
+
+class SliceStore(BaseModel):
+    """A store lies in a slice."""
+
+    slice_id: str
+    store_id: str
+
+
+class CompositeMember(BaseModel):
+    """A slice lies in a composite."""
+
+    composite_id: str
+    member_id: str
+
+
+class AccessOverview(BaseModel):
+    """Knowledge and its grants at a glance."""
+
+    can_view_all: bool
+    slices: list[OverviewSlice]
+    stores: list[OverviewStore]
+    grants: list[OverviewGrant]
+    slice_store_map: list[SliceStore]
+    composite_members: list[CompositeMember]
+    admin_users: list[str]
+    org_member_ids: list[str]
+
+
+class RuleGrant(BaseModel):
+    """A grant on a rule."""
+
+    id: str = Field(examples=["grant_abc123"])
+    target_type: str = Field(examples=["user"])
+    target_id: str = Field(examples=["usr_abc"])
+    access_level: str = Field(examples=["use"])
+    granted_by: str = Field(examples=["usr_owner"])
+    granted_at: datetime
+
+
+class RuleGrants(BaseModel):
+    """The grants on a rule."""
+
+    grants: list[RuleGrant]
+
+
+class Success(BaseModel):
+    """It is done."""
+
+    success: bool = Field(examples=[True])
+
+
+class CheckAnswer(BaseModel):
+    """Whether, at which level in fact, and of which revision."""
+
+    allowed: bool
+    access_level: str | None
+    revision: str
+
+
+class ExplainAnswer(CheckAnswer):
+    """The answer with all its reasons, or for a denial with what would change it."""
+
+    grant_paths: list[GrantPath]
+    remedies: list[dict[str, str]] | None = None
+
+
+class BatchItem(BaseModel):
+    """One answer of a batch, or its error."""
+
+    allowed: bool
+    access_level: str | None
+    error: ErrorBody | None = None
+
+
+class BatchAnswer(BaseModel):
+    """Answers in the order of the questions."""
+
+    results: list[BatchItem]
+    revision: str
+
+
+class ReachedEntities(BaseModel):
+    """A page of the entities that a user reaches."""
+
+    items: list[EntityAccess]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool
+    complete: bool
+
+
+class ReachingUsers(BaseModel):
+    """A page of the users who reach an entity."""
+
+    items: list[UserAccess]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool
+    complete: bool
+
+
+class OrganizationAnswer(BaseModel):
+    """An organization."""
+
+    id: str
+    name: str
+    type: str
+    description: str | None
+    domain: str | None
+    domains: list[str]
+    website: str | None
+    industry: str | None
+    company_size: str | None
+    logo_image: str | None
+    image_url: str | None
+    is_active: bool
+    owner_id: str | None
+    api_usage_limit: float
+    total_usage_limit: float
+    storage_free_bytes_allowance: int
+    pricing_tier_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    member_count: int
+    users_added_from_domains: int
+
+
+class UserAnswer(BaseModel):
+    """A member."""
+
+    id: str
+    full_name: str | None
+    email: str
+    user_name: str | None
+    account_state: str
+    role_ids: list[str]
+    department_ids: list[str]
+    organization_id: str
+    invitation_link: str | None
+    invited_at: datetime | None
+    deactivated_at: datetime | None
+
+
+class DepartmentAnswer(BaseModel):
+    """A department."""
+
+    id: str
+    name: str
+    description: str | None
+    parent_id: str | None
+    path: str
+    depth: int
+    organization_id: str
+    member_count: int
+    is_active: bool
+    is_default: bool
+    color: str | None
+    created_by: str | None
+    created_at: datetime
+
+
+class DepartmentMemberAnswer(BaseModel):
+    """A member of a department."""
+
+    user_id: str
+    full_name: str | None
+    email: str
+    account_state: str
+    role_ids: list[str]
+    added_at: datetime
+
+
+class RoleAnswer(BaseModel):
+    """A role."""
+
+    id: str
+    name: str
+    description: str | None
+    permissions: dict[str, bool]
+    is_base_role: bool
+    is_custom: bool
+    is_system_role: bool
+    capabilities: list[str]
+    member_count: int
+    knowledge_slice_ids: list[str]
+    organization_id: str
+    created_at: datetime
+
+
+class RoleAssignmentAnswer(BaseModel):
+    """A role that a user has."""
+
+    id: str
+    user_id: str
+    role_id: str
+    organization_id: str
+    assigned_at: datetime
+
+
+class SliceAnswer(BaseModel):
+    """A knowledge slice or composite."""
+
+    id: str
+    name: str
+    description: str | None
+    type: str
+    is_composite: bool
+    owner_type: str
+    owner_id: str
+    access_mode: str
+    access_target_ids: list[str]
+    status: str
+    member_slice_ids: list[str]
+    store_count: int
+    organization_id: str
+    created_by: str | None
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None
+    archived_by: str | None
+
+
+class StoreAnswer(BaseModel):
+    """A vector store."""
+
+    id: str
+    name: str
+    description: str | None
+    slice_id: str | None
+    slice_ids: list[str]
+    organization_id: str
+    created_by: str
+    is_active: bool
+    access_mode: str
+    connector_connection_id: str | None
+    file_count: int
+    data_size: int
+    created_at: datetime
+    updated_at: datetime
+    connector_connection_ids: list[str]
+
+
+class RuleAnswer(BaseModel):
+    """A rule."""
+
+    id: str
+    name: str
+    description: str | None
+    content_length: int
+    category: str | None
+    rule_type: str
+    scope: str
+    apply_mode: str | None
+    organization_id: str | None
+    created_by: str | None
+    is_public: bool
+    is_active: bool
+    version: int
+    usage_count: int
+    can_edit: bool
+    created_at: datetime
+    updated_at: datetime
+    content: str
+    attached_entities: list[dict[str, Any]]
+
+
+class EntityAnswer(BaseModel):
+    """A registered entity."""
+
+    entity_type: str
+    entity_id: str
+    name: str
+    owner_type: str
+    owner_id: str
+    access_mode: str
+    access_target_ids: list[str]
+    status: str
+    containers: list[dict[str, str]]
+    organization_id: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Health(BaseModel):
+    """Whether the server is well."""
+
+    status: str = Field(examples=["ok"])

@@ -1,0 +1,54 @@
+"""Runs the server: uvicorn with as many processes as asked for, each with its own desk on the same database."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Final
+
+import msgspec
+import uvicorn
+from fastapi import FastAPI
+
+from grantbook.bootstrap import load_vocabulary, open_desk
+from grantbook.http.app import create_app
+from grantbook.settings import Settings
+
+_HANDED_ON: Final = "GRANTBOOK_SERVE_SETTINGS"
+_GRACE_S: Final = 30
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way are finished, for at most 30 seconds.
+
+    The database is opened once before anything listens, so that a wrong setting is an error here.
+    Raises ConfigurationError.
+    """
+    open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file)).store.close()
+    os.environ[_HANDED_ON] = msgspec.json.encode(asdict(settings)).decode()
+    uvicorn.run(
+        "grantbook.serve:application",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level=settings.log_level,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=_GRACE_S,
+        server_header=False,
+    )
+
+
+def application() -> FastAPI:
+    """The application of one process, on the settings that `serve` handed on."""
+    settings = msgspec.convert(msgspec.json.decode(os.environ[_HANDED_ON]), Settings)
+    desk = open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file))
+    app = create_app(desk)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.store.close()
+
+    app.router.lifespan_context = lifespan
+    return app
