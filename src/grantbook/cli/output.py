@@ -57,4 +57,5 @@ def _console() -> Console:
 
 
 def _one_line(value: str) -> str:
-    return " ".join(value.split()) if not value.isprintable() else value
+    """Without what would move a terminal's cursor or end a row."""
+    return value if value.isprintable() else "".join(each if each.isprintable() else " " for each in value)

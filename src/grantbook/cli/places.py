@@ -16,6 +16,7 @@ from grantbook.model.errors import ConfigurationError, NotFound
 from grantbook.model.instants import Instant
 from grantbook.service import gates
 from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing
+from grantbook.service.values import valid_id
 from grantbook.settings import Settings
 
 P = ParamSpec("P")
@@ -54,8 +55,7 @@ def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[...
     ) -> R:
         given = settings.load({"database": database, "organization": organization})
         with opened(given) as desk:
-            yield_to = place_in(desk, given.organization, acting_as)
-            return command(yield_to, *args, **kwargs)
+            return command(place_in(desk, given.organization, acting_as), *args, **kwargs)
 
     return with_place
 
@@ -84,7 +84,7 @@ def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = No
 
     Raises UsageError where several could be meant, NotFound(organization_id), OrganizationAccessDenied.
     """
-    chosen = organization_id or _only_organization(desk)
+    chosen = _only_organization(desk) if organization_id is None else valid_id("organization", organization_id)
     if desk.store.head(chosen).revision == 0:
         raise NotFound("The database has no such organization", organization_id=chosen)
     caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)

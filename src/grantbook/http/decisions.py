@@ -7,8 +7,8 @@ from fastapi import Response
 
 from grantbook.http import errors, requests, responses
 from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.paging import Paged
 from grantbook.http.platform import rendering
-from grantbook.http.requests import PAGE_SIZE, Limit, Skip
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import EntityRef
@@ -51,16 +51,16 @@ def explain_access(organization_id: str, body: requests.CheckAccess, exchange: E
 def list_entities(
     organization_id: str,
     exchange: Exchanged,
+    paging: Paged,
     user_id: str,
     entity_type: str | None = None,
     access_level: str | None = None,
-    skip: Skip = 0,
-    limit: Limit = PAGE_SIZE,
 ) -> Response:
     """Entities that the user reaches, ordered by type and id."""
     with exchange.reading(organization_id) as reading:
         found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
-        shown = list(found.items())[skip : skip + limit]
+        part, has_more = paging.part(list(found))
+        shown = list(found.items())[part]
         render = rendering.paths_of(reading, [access for _, access in shown])
         items = [
             {
@@ -71,7 +71,8 @@ def list_entities(
             }
             for ref, access in shown
         ]
-        page = rendering.page(items, total=len(found), skip=skip, limit=limit)
+        last = shown[-1][0] if shown else None
+        page = paging.page(items, total=len(found), last=last, has_more=has_more)
         return Answer({**page, "complete": True}).response()
 
 
@@ -79,19 +80,20 @@ def list_entities(
 def list_users(
     organization_id: str,
     exchange: Exchanged,
+    paging: Paged,
     entity_type: str,
     entity_id: str,
     access_level: str | None = None,
-    skip: Skip = 0,
-    limit: Limit = PAGE_SIZE,
 ) -> Response:
     """Users who reach the entity, ordered by id."""
     with exchange.reading(organization_id) as reading:
         ref = gates.entity_ref(reading, entity_type, entity_id)
         found = decisions.users_of(reading, ref, access_level=access_level)
-        shown = dict(list(found.items())[skip : skip + limit])
+        part, has_more = paging.part([("user", each) for each in found])
+        shown = dict(list(found.items())[part])
         items = rendering.users_with_access(reading, ref, shown)["users"]
-        page = rendering.page(items, total=len(found), skip=skip, limit=limit)
+        last = ("user", items[-1]["user_id"]) if items else None
+        page = paging.page(items, total=len(found), last=last, has_more=has_more)
         return Answer({**page, "complete": True}).response()
 
 

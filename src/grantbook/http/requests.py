@@ -2,11 +2,9 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from grantbook.model.limits import (
-    DEFAULT_PAGE,
     MAX_ACCESS_TARGETS,
     MAX_BATCH_CHECKS,
     MAX_BULK_GRANTS,
@@ -15,10 +13,8 @@ from grantbook.model.limits import (
     MAX_ID_LENGTH,
     MAX_MEMBERS_PER_CONTAINER,
     MAX_NAME_LENGTH,
-    MAX_PAGE,
     MAX_ROLES_PER_MEMBER,
     MAX_RULE_CONTENT_LENGTH,
-    MAX_SKIP,
     MAX_TEXT_LENGTH,
 )
 
@@ -27,10 +23,6 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
-
-Skip = Annotated[int, Query(ge=0, le=MAX_SKIP, description="Items to leave out before the page.")]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items in the page.")]
-PAGE_SIZE = DEFAULT_PAGE
 
 
 class Body(BaseModel):

@@ -55,6 +55,7 @@ class AccessGrantList(BaseModel):
     skip: int
     limit: int
     has_more: bool
+    next_cursor: str | None = None
 
 
 class GrantPath(BaseModel):
@@ -244,6 +245,7 @@ class ReachedEntities(BaseModel):
     skip: int
     limit: int
     has_more: bool
+    next_cursor: str | None = None
     complete: bool
 
 
@@ -255,6 +257,7 @@ class ReachingUsers(BaseModel):
     skip: int
     limit: int
     has_more: bool
+    next_cursor: str | None = None
     complete: bool
 
 

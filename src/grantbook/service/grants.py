@@ -14,7 +14,7 @@ from grantbook.model.errors import GrantAlreadyExists, NotFound, ValidationFaile
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
-from grantbook.model.limits import MAX_BULK_GRANTS
+from grantbook.model.limits import DEFAULT_PAGE, MAX_BULK_GRANTS
 from grantbook.model.resolution import principals
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
@@ -37,10 +37,11 @@ class NewGrant:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some grants in stable order (created_at, id), and how many there are in all."""
+    """Some grants in stable order (created_at, id), how many there are in all, and whether more follow."""
 
     items: list[Grant]
     total: int
+    has_more: bool
 
 
 def create(writing: Writing, entity: EntityRef, new: NewGrant) -> tuple[Grant, bool]:
@@ -89,22 +90,30 @@ def list_grants(
     entity_id: str | None = None,
     grantee_type: str | None = None,
     grantee_id: str | None = None,
-    skip: int,
-    limit: int,
+    skip: int = 0,
+    limit: int = DEFAULT_PAGE,
+    after: tuple[Instant, str] | None = None,
 ) -> Page:
     """Grants that the caller may see: all with `manage_access_control`, else those on entities the caller administers
     and those that reach the caller."""
     filters = _filters(reading, entity_type, entity_id, grantee_type, grantee_id)
     where = [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
-    return _page(reading, where, skip, limit)
+    return _page(reading, where, skip, limit, after)
 
 
-def list_of_entity(reading: Reading, entity: EntityRef, *, skip: int, limit: int) -> Page:
+def list_of_entity(
+    reading: Reading,
+    entity: EntityRef,
+    *,
+    skip: int = 0,
+    limit: int = DEFAULT_PAGE,
+    after: tuple[Instant, str] | None = None,
+) -> Page:
     """Grants on one entity, for those who have its lowest level (an assistant: for every member)."""
     gates.get_entity(reading, entity)
     if entity.type != "assistant" and not gates.administers(reading, entity):
         gates.require_level(reading, entity, reading.vocabulary.entity_type(entity.type).lowest_level)
-    return _page(reading, [{"entity_type": entity.type, "entity_id": entity.id}], skip, limit)
+    return _page(reading, [{"entity_type": entity.type, "entity_id": entity.id}], skip, limit, after)
 
 
 def live_grants(reading: Reading, entity: EntityRef, grantees: Sequence[Principal]) -> dict[Principal, Grant]:
@@ -220,7 +229,8 @@ def _narrowed(filters: Where, name: str, values: set[str]) -> Where | None:
     return {**filters, name: both} if both else None
 
 
-def _page(reading: Reading, where: Sequence[Where], skip: int, limit: int) -> Page:
+def _page(reading: Reading, where: Sequence[Where], skip: int, limit: int, after: tuple[Instant, str] | None) -> Page:
     if not where:
-        return Page([], 0)
-    return Page(reading.snapshot.page(Grant, *where, skip=skip, limit=limit), reading.snapshot.count(Grant, *where))
+        return Page([], 0, has_more=False)
+    found = reading.snapshot.page(Grant, *where, skip=skip, limit=limit + 1, after=after)
+    return Page(found[:limit], reading.snapshot.count(Grant, *where), has_more=len(found) > limit)

@@ -67,11 +67,14 @@ class MemorySnapshot:
                 if version.is_in(self.revision) and _matches(version.fact, where)
             ]
 
-    def page(self, kind: type[F], *where: Where, skip: int, limit: int) -> list[F]:
+    def page(
+        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
+    ) -> list[F]:
         def order(fact: Any) -> tuple[Instant, str]:
             return fact.created_at, key_of(fact)[-1]
 
-        return sorted(self.select(kind, *where), key=order)[skip : skip + limit]
+        found = [fact for fact in self.select(kind, *where) if after is None or order(fact) > after]
+        return sorted(found, key=order)[skip : skip + limit]
 
     def count(self, kind: type[Fact], *where: Where) -> int:
         return len(self.select(kind, *where))

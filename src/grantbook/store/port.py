@@ -92,8 +92,13 @@ class Snapshot(Protocol):
     def select(self, kind: type[F], *where: Where) -> list[F]:
         """Every fact that matches, in no promised order, each once."""
 
-    def page(self, kind: type[F], *where: Where, skip: int, limit: int) -> list[F]:
-        """Facts of a kind that has `created_at` and `id`, ordered by those two. Of the newest revision only."""
+    def page(
+        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
+    ) -> list[F]:
+        """Facts of a kind that has `created_at`, ordered by that and the last field of the key.
+
+        Those after the place `after`, without the first `skip`. Of the newest revision only.
+        """
 
     def count(self, kind: type[Fact], *where: Where) -> int:
         """How many match."""

@@ -101,9 +101,15 @@ class SqlSnapshot:
         shape, values = self._statements.shape_and_values(where)
         return self._facts(kind, self._statements.select(kind, shape, past=self._past is not None), values)
 
-    def page(self, kind: type[F], *where: Where, skip: int, limit: int) -> list[F]:
+    def page(
+        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
+    ) -> list[F]:
         shape, values = self._statements.shape_and_values(where)
-        return self._facts(kind, self._statements.page(kind, shape), {**values, "skip": skip, "limit": limit})
+        prepared = self._statements.page(kind, shape, is_after=after is not None)
+        values.update(skip=skip, limit=limit)
+        if after is not None:
+            values.update(after_at=after[0], after_key=after[1])
+        return self._facts(kind, prepared, values)
 
     def count(self, kind: type[Fact], *where: Where) -> int:
         if self._past is not None:

@@ -114,18 +114,18 @@ class Statements:
 
         return self._get(("select", kind, shape, past), build)
 
-    def page(self, kind: type[Fact], shape: Shape) -> Prepared:
+    def page(self, kind: type[Fact], shape: Shape, *, is_after: bool) -> Prepared:
+        """Live facts in the order of (created_at, last field of the key), after a place if asked."""
+
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
-            return (
-                select(*_columns(kind))
-                .where(_live(table), self._matching(table, shape))
-                .order_by(table.c.created_at, table.c[kind.KEY[-1]])
-                .offset(bindparam("skip"))
-                .limit(bindparam("limit"))
-            )
+            order = (table.c.created_at, table.c[kind.KEY[-1]])
+            query = select(*_columns(kind)).where(_live(table), self._matching(table, shape))
+            if is_after:
+                query = query.where(tuple_(*order) > tuple_(bindparam("after_at"), bindparam("after_key")))
+            return query.order_by(*order).offset(bindparam("skip")).limit(bindparam("limit"))
 
-        return self._get(("page", kind, shape), build)
+        return self._get(("page", kind, shape, is_after), build)
 
     def count(self, kind: type[Fact], shape: Shape) -> Prepared:
         def build() -> Select[Any]:

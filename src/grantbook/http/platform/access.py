@@ -6,8 +6,8 @@ from fastapi import Response
 
 from grantbook.http import requests, responses
 from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rendering
-from grantbook.http.requests import PAGE_SIZE, Limit, Skip
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.instants import from_datetime
@@ -32,12 +32,11 @@ def new_grant(body: requests.BulkGrantEntry) -> grants.NewGrant:
 def list_grants(
     organization_id: str,
     exchange: Exchanged,
+    paging: Paged,
     entity_type: str | None = None,
     entity_id: str | None = None,
     grantee_type: str | None = None,
     grantee_id: str | None = None,
-    skip: Skip = 0,
-    limit: Limit = PAGE_SIZE,
 ) -> Response:
     """Access grants that the caller may see, oldest first."""
     with exchange.reading(organization_id) as reading:
@@ -47,10 +46,11 @@ def list_grants(
             entity_id=entity_id,
             grantee_type=grantee_type,
             grantee_id=grantee_id,
-            skip=skip,
-            limit=limit,
+            skip=paging.skip,
+            limit=paging.limit,
+            after=paging.after(tuple[int, str]),
         )
-        return _page(reading, found, skip, limit)
+        return _page(reading, found, paging)
 
 
 @routes.post(
@@ -107,27 +107,21 @@ def revoke_grant(organization_id: str, grant_id: str, exchange: Exchanged) -> Re
 
 
 @routes.get(ORGANIZATION + "/knowledge/slices/{slice_id}/grants", **documented(responses.AccessGrantList))
-def list_slice_grants(
-    organization_id: str, slice_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
-) -> Response:
+def list_slice_grants(organization_id: str, slice_id: str, exchange: Exchanged, paging: Paged) -> Response:
     """Grants on a knowledge slice."""
-    return _grants_on(exchange, organization_id, EntityRef("knowledge_slice", slice_id), skip, limit)
+    return _grants_on(exchange, organization_id, EntityRef("knowledge_slice", slice_id), paging)
 
 
 @routes.get(ORGANIZATION + "/vector-stores/{store_id}/grants", **documented(responses.AccessGrantList))
-def list_store_grants(
-    organization_id: str, store_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
-) -> Response:
+def list_store_grants(organization_id: str, store_id: str, exchange: Exchanged, paging: Paged) -> Response:
     """Grants on a vector store."""
-    return _grants_on(exchange, organization_id, EntityRef("vector_store", store_id), skip, limit)
+    return _grants_on(exchange, organization_id, EntityRef("vector_store", store_id), paging)
 
 
 @routes.get(ORGANIZATION + "/assistants/{assistant_id}/grants", **documented(responses.AccessGrantList))
-def list_assistant_grants(
-    organization_id: str, assistant_id: str, exchange: Exchanged, skip: Skip = 0, limit: Limit = PAGE_SIZE
-) -> Response:
+def list_assistant_grants(organization_id: str, assistant_id: str, exchange: Exchanged, paging: Paged) -> Response:
     """Grants on an assistant."""
-    return _grants_on(exchange, organization_id, EntityRef("assistant", assistant_id), skip, limit)
+    return _grants_on(exchange, organization_id, EntityRef("assistant", assistant_id), paging)
 
 
 @routes.get(ORGANIZATION + "/users/{user_id}/resolved-access", **documented(responses.ResolvedAccess))
@@ -157,11 +151,14 @@ def get_access_overview(organization_id: str, exchange: Exchanged) -> Response:
         return Answer(rendering.overview(decisions.overview(reading))).response()
 
 
-def _grants_on(exchange: Any, organization_id: str, entity: EntityRef, skip: int, limit: int) -> Response:
+def _grants_on(exchange: Any, organization_id: str, entity: EntityRef, paging: Paging) -> Response:
     with exchange.reading(organization_id) as reading:
-        return _page(reading, grants.list_of_entity(reading, entity, skip=skip, limit=limit), skip, limit)
+        after = paging.after(tuple[int, str])
+        found = grants.list_of_entity(reading, entity, skip=paging.skip, limit=paging.limit, after=after)
+        return _page(reading, found, paging)
 
 
-def _page(reading: Reading, found: grants.Page, skip: int, limit: int) -> Response:
+def _page(reading: Reading, found: grants.Page, paging: Paging) -> Response:
     items = rendering.grants(reading, found.items)
-    return Answer(rendering.page(items, total=found.total, skip=skip, limit=limit)).response()
+    last = (found.items[-1].created_at, found.items[-1].id) if found.items else None
+    return Answer(paging.page(items, total=found.total, last=last, has_more=found.has_more)).response()

@@ -18,11 +18,6 @@ Json = dict[str, Any]
 _SLICE = "knowledge_slice"
 
 
-def page(items: Sequence[Any], *, total: int, skip: int, limit: int) -> Json:
-    """A list as every list looks."""
-    return {"items": list(items), "total": total, "skip": skip, "limit": limit, "has_more": skip + len(items) < total}
-
-
 def grants(reading: Reading, found: Sequence[Grant]) -> list[Json]:
     """Access grants, in the order given."""
     people = {Principal("user", grant.granted_by) for grant in found}
