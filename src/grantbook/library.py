@@ -1,0 +1,401 @@
+"""The book inside a Python application: the same use-cases as the server, in process and synchronous.
+
+    from grantbook import Grantbook
+
+    with Grantbook("sqlite:///grants.db") as book:
+        acme = book.create_organization("Acme", owner_email="ada@acme.example")
+        acme.register_entity("assistant", "asst_helpdesk", name="Help desk", owner=("user", acme.owner_id))
+        bob = acme.invite_member("bob@acme.example", is_active=True)
+        acme.create_grant("assistant", "asst_helpdesk", ("user", bob.member.user_id), "read")
+        acme.check(bob.member.user_id, "read", "assistant", "asst_helpdesk").allowed
+
+The application is trusted: it acts as the system, unless it asks for a book `acting_as` a user, who then has that
+user's rights and no more. Each call is one transaction. Times are aware datetimes; an answer shows instants.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
+from grantbook.model import ids
+from grantbook.model.errors import GrantbookError
+from grantbook.model.facts import Department, EntityRef, Grant, Organization, Principal, Role
+from grantbook.model.ids import new_id
+from grantbook.model.instants import Clock, Instant, from_datetime
+from grantbook.model.resolution import Access
+from grantbook.service import (
+    decisions,
+    departments,
+    entities,
+    gates,
+    grants,
+    keys,
+    members,
+    organizations,
+    roles,
+    rule_permissions,
+)
+from grantbook.service.decisions import Check, Decision
+from grantbook.service.desk import SYSTEM, Caller, Desk, Reading
+from grantbook.service.entities import EntityView
+from grantbook.service.grants import NewGrant, Page
+from grantbook.service.members import MemberView
+from grantbook.service.rule_permissions import Permission
+from grantbook.store.history import verify
+from grantbook.store.port import Change
+
+Named = tuple[str, str]
+
+
+class Grantbook:
+    """A book of grants in a database: `sqlite:///path`, or `memory:` for a trial that nothing outlives.
+
+    Safe to share between threads. Raises ConfigurationError for a database that cannot be used.
+    """
+
+    def __init__(
+        self,
+        database: str = "sqlite:///grantbook.db",
+        *,
+        vocabulary_file: str | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.desk: Desk = open_desk(database, vocabulary=load_vocabulary(vocabulary_file), clock=clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the database."""
+        self.desk.store.close()
+
+    def create_organization(
+        self,
+        name: str,
+        *,
+        owner_email: str,
+        owner_name: str | None = None,
+        owner_id: str | None = None,
+        organization_id: str | None = None,
+    ) -> "OrganizationBook":
+        """A new organization with its owner and base roles. Raises ValidationFailed, Conflict(organization_id)."""
+        chosen = organization_id or new_id(ids.ORGANIZATION, self.desk.random)
+        with self.desk.writing(chosen, SYSTEM) as writing:
+            organizations.found(writing, name=name, owner_email=owner_email, owner_name=owner_name, owner_id=owner_id)
+        return self.organization(chosen)
+
+    def organization(self, organization_id: str, *, acting_as: str | None = None) -> "OrganizationBook":
+        """The book of one organization. Raises OrganizationAccessDenied where there is none, or for a non-member."""
+        caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
+        with self.desk.reading(organization_id, caller) as reading:
+            organization = organizations.get_organization(reading)
+            owner_id = organizations.owner_of(reading)
+        return OrganizationBook(self.desk, caller, organization, owner_id or "")
+
+    def organization_ids(self) -> list[str]:
+        """Every organization in the database, in order."""
+        return self.desk.store.organization_ids()
+
+
+class OrganizationBook:
+    """One organization, for one caller. Errors are those of `grantbook.service`, by the same names."""
+
+    def __init__(self, desk: Desk, caller: Caller, organization: Organization, owner_id: str) -> None:
+        self._desk = desk
+        self._caller = caller
+        self.organization = organization
+        self.owner_id = owner_id
+
+    @property
+    def id(self) -> str:
+        return self.organization.id
+
+    # Decisions
+
+    def check(
+        self, user_id: str, access_level: str, entity_type: str, entity_id: str, *, as_of: datetime | None = None
+    ) -> Decision:
+        """May this user do this? Read `.allowed`. Raises NotFound for an unknown user or entity."""
+        question = Check(user_id=user_id, entity=EntityRef(entity_type, entity_id), access_level=access_level)
+        with self._reading(as_of) as reading:
+            return decisions.check(reading, question)
+
+    def check_many(self, questions: Sequence[Check]) -> list[Decision | GrantbookError]:
+        """Each decision in order, or the error of its question, all from one state of the book."""
+        with self._reading() as reading:
+            return decisions.check_many(reading, questions)
+
+    def explain(
+        self, user_id: str, access_level: str, entity_type: str, entity_id: str, *, as_of: datetime | None = None
+    ) -> Decision:
+        """The decision with every path, and for a denial its remedies."""
+        question = Check(user_id=user_id, entity=EntityRef(entity_type, entity_id), access_level=access_level)
+        with self._reading(as_of) as reading:
+            return decisions.explain(reading, question)
+
+    def entities_of(
+        self,
+        user_id: str,
+        *,
+        entity_type: str | None = None,
+        access_level: str | None = None,
+        as_of: datetime | None = None,
+    ) -> dict[EntityRef, Access]:
+        """What the user reaches, ordered by type and id."""
+        with self._reading(as_of) as reading:
+            return decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
+
+    def users_of(
+        self, entity_type: str, entity_id: str, *, access_level: str | None = None, as_of: datetime | None = None
+    ) -> dict[str, Access]:
+        """Who reaches the entity, ordered by id."""
+        with self._reading(as_of) as reading:
+            return decisions.users_of(reading, EntityRef(entity_type, entity_id), access_level=access_level)
+
+    # Grants
+
+    def create_grant(
+        self,
+        entity_type: str,
+        entity_id: str,
+        grantee: Named,
+        access_level: str,
+        *,
+        starts_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+    ) -> Grant:
+        """The grant, made or already there. Raises GrantAlreadyExists when the level or window differs."""
+        new = NewGrant(
+            grantee=Principal(*grantee),
+            access_level=access_level,
+            starts_at=_instant(starts_at),
+            expires_at=_instant(expires_at),
+            reason=reason,
+        )
+        with self._desk.writing(self.id, self._caller, reason=reason) as writing:
+            return grants.create(writing, EntityRef(entity_type, entity_id), new)[0]
+
+    def create_grants(self, entity_type: str, entity_id: str, new: Sequence[NewGrant]) -> list[Grant]:
+        """Up to 1,000 grants on one entity, all or none, in order."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return grants.create_bulk(writing, EntityRef(entity_type, entity_id), new)
+
+    def update_grant(self, grant_id: str, access_level: str) -> Grant:
+        """Another level for a grant."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return grants.update(writing, grant_id, access_level)
+
+    def revoke_grant(self, grant_id: str) -> None:
+        """End a grant; its history stays."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            grants.revoke(writing, grant_id)
+
+    def list_grants(
+        self,
+        *,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        grantee_type: str | None = None,
+        grantee_id: str | None = None,
+        skip: int = 0,
+        limit: int = 20,
+    ) -> Page:
+        """A page of the grants that the caller may see, oldest first."""
+        with self._reading() as reading:
+            return grants.list_grants(
+                reading,
+                entity_type=entity_type,
+                entity_id=entity_id,
+                grantee_type=grantee_type,
+                grantee_id=grantee_id,
+                skip=skip,
+                limit=limit,
+            )
+
+    # Rule permissions
+
+    def list_rule_permissions(self, rule_id: str) -> list[Grant]:
+        """Grants on a rule, oldest first."""
+        with self._reading() as reading:
+            return rule_permissions.list_permissions(reading, rule_id)
+
+    def replace_rule_permissions(self, rule_id: str, wanted: Sequence[Permission]) -> list[Grant]:
+        """Exactly these from now on, atomically."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return rule_permissions.replace_permissions(writing, rule_id, wanted)
+
+    def grant_rule_permission(self, rule_id: str, target: Named, access_level: str) -> Grant:
+        """Give a level or raise it. Raises GrantWouldBeDemoted for a lower one."""
+        wanted = Permission(target=Principal(*target), access_level=access_level)
+        with self._desk.writing(self.id, self._caller) as writing:
+            return rule_permissions.grant_permission(writing, rule_id, wanted)
+
+    def revoke_rule_permission(self, rule_id: str, target: Named) -> None:
+        """Take a target's grant away."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            rule_permissions.revoke_permission(writing, rule_id, Principal(*target))
+
+    # The directory
+
+    def invite_member(
+        self,
+        email: str,
+        *,
+        full_name: str | None = None,
+        user_id: str | None = None,
+        role_ids: Collection[str] = (),
+        department_ids: Collection[str] = (),
+        is_active: bool = False,
+    ) -> MemberView:
+        """A new member: pending, without access, or active at once."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return members.invite(
+                writing,
+                email=email,
+                full_name=full_name,
+                role_ids=role_ids,
+                department_ids=department_ids,
+                is_active=is_active,
+                user_id=user_id,
+            )
+
+    def get_member(self, user_id: str) -> MemberView:
+        """A member with roles and departments."""
+        with self._reading() as reading:
+            return members.view(reading, user_id)
+
+    def update_memberships(
+        self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
+    ) -> MemberView:
+        """Exactly these roles and departments from now on."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return members.update_memberships(writing, user_id, role_ids=role_ids, department_ids=department_ids)
+
+    def set_member_state(self, user_id: str, state: str) -> MemberView:
+        """`active` or `deactivated`."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return members.set_state(writing, user_id, state)
+
+    def remove_member(self, user_id: str) -> None:
+        """The member goes, with memberships, keys and the grants that name them."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            members.remove(writing, user_id)
+
+    def create_department(
+        self,
+        name: str,
+        *,
+        parent_id: str | None = None,
+        description: str | None = None,
+        department_id: str | None = None,
+    ) -> Department:
+        """A department, at the top or below another."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return departments.create(
+                writing, name=name, description=description, parent_id=parent_id, department_id=department_id
+            )
+
+    def delete_department(self, department_id: str) -> None:
+        """The department goes, with its memberships and the grants that name it."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            departments.delete(writing, department_id)
+
+    def create_role(
+        self,
+        name: str,
+        *,
+        capabilities: Collection[str] = (),
+        description: str | None = None,
+        role_id: str | None = None,
+    ) -> Role:
+        """A custom role."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return roles.create(writing, name=name, description=description, capabilities=capabilities, role_id=role_id)
+
+    def delete_role(self, role_id: str) -> None:
+        """The role goes, with its assignments and the grants that name it."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            roles.delete(writing, role_id)
+
+    def create_api_key(
+        self, user_id: str, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | None = None
+    ) -> str:
+        """The secret of a new key that acts as the user; only its digest is kept."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            chosen = None if scopes is None else tuple(scopes)
+            return keys.create(writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant(expires_at))[1]
+
+    # Entities
+
+    def register_entity(
+        self,
+        entity_type: str,
+        entity_id: str,
+        *,
+        name: str,
+        owner: Named,
+        access_mode: str | None = None,
+        access_target_ids: Sequence[str] = (),
+        containers: Sequence[Named] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> EntityView:
+        """The entity as the application that keeps it says it is, made or updated."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            draft = entities.Draft(
+                ref=gates.entity_ref(writing, entity_type, entity_id),
+                name=name,
+                owner=Principal(*owner),
+                access_mode=access_mode,
+                targets=access_target_ids,
+                attributes=attributes,
+                containers=[EntityRef(*container) for container in containers],
+            )
+            return entities.register(writing, draft)[0]
+
+    def get_entity(self, entity_type: str, entity_id: str) -> EntityView:
+        """An entity that the caller reaches."""
+        with self._reading() as reading:
+            return entities.get(reading, EntityRef(entity_type, entity_id))
+
+    def archive_entity(self, entity_type: str, entity_id: str) -> EntityView:
+        """All access ends; the grants stay for the day it comes back."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return entities.set_status(writing, EntityRef(entity_type, entity_id), "archived")
+
+    def unarchive_entity(self, entity_type: str, entity_id: str) -> EntityView:
+        """Bring an archived entity back."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            return entities.set_status(writing, EntityRef(entity_type, entity_id), "active")
+
+    def delete_entity(self, entity_type: str, entity_id: str) -> None:
+        """The entity goes, with its grants."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            entities.delete(writing, EntityRef(entity_type, entity_id))
+
+    # History
+
+    def changes(self, *, after_revision: int = 0) -> Iterator[Change]:
+        """Every change after a revision, oldest first. For the system, or with `view_audit_log`."""
+        with self._reading() as reading:
+            gates.require_capability(reading, "view_audit_log")
+        return self._desk.store.changes(self.id, after=after_revision)
+
+    def verify(self) -> int:
+        """The number of changes, after checking the hash chain. Raises TamperedHistory."""
+        return verify(self._desk.store, self.id)
+
+    def _reading(self, as_of: datetime | None = None) -> AbstractContextManager[Reading]:
+        return self._desk.reading(self.id, self._caller, as_of=_instant(as_of))
+
+
+def _instant(value: datetime | None) -> Instant | None:
+    return None if value is None else from_datetime(value)
