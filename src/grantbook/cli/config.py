@@ -24,9 +24,7 @@ def config() -> None:
 @options.as_json
 def show(*, as_json: bool) -> int:
     """Each setting with its value and its source: the environment, a file, or the default. Secrets are masked."""
-    found = [
-        {"name": each.name, "value": masked(each.value), "source": each.source} for each in settings.sources()
-    ]
+    found = [{"name": each.name, "value": masked(each.value), "source": each.source} for each in settings.sources()]
     if as_json:
         print_json({"settings": found})
         return Exit.DONE

@@ -76,9 +76,7 @@ def report_of(error: BaseException) -> Report:
                 exit=Exit.USAGE, code=error.error_code, message=str(error.details["message"]), details=error.details
             )
         case GrantbookError():
-            return Report(
-                exit=Exit.FAILED, code=error.error_code, message=_sentence(error), details=error.details
-            )
+            return Report(exit=Exit.FAILED, code=error.error_code, message=_sentence(error), details=error.details)
         case click.UsageError():
             return _usage(error)
         case click.ClickException():

@@ -70,7 +70,7 @@ def tree_of(reading: Reading, question: Check, answer: Decision) -> Tree:
     )
     for path in answer.paths:
         branch = tree.add(text(f"{path.access_level}: {_reason(known, path)}"))
-        if path.grant_id in known.grants:
+        if path.grant_id is not None and path.grant_id in known.grants:
             branch.add(text(_record(known, known.grants[path.grant_id]), "dim"))
     if not answer.allowed:
         if not answer.paths:

@@ -69,7 +69,7 @@ def list_(
         print_json(rendering.page(items, total=found.total, skip=skip, limit=limit))
         return Exit.DONE
     print_table(COLUMNS, [[item[column] for column in COLUMNS] for item in items])
-    if skip + len(items) < found.total:
+    if found.has_more:
         note = f"{len(items)} of {found.total} grants shown; the next ones: --skip {skip + len(items)}"
         click.echo(note, err=True)
     return Exit.DONE
@@ -160,7 +160,9 @@ def _confirm(document: Json, done: str, *, as_json: bool) -> None:
 def _add_to_rule(writing: Writing, rule_id: str, new: NewGrant) -> tuple[Grant, bool]:
     """The grant, made or raised, and whether that changed anything."""
     if (new.starts_at, new.expires_at, new.reason) != (None, None, None):
-        raise ValidationFailed("starts_at", "starts_at, expires_at and reason are not for grants on rules: leave them out")
+        raise ValidationFailed(
+            "starts_at", "starts_at, expires_at and reason are not for grants on rules: leave them out"
+        )
     before = writing.snapshot.select(Grant, {"entity_type": RULE, "entity_id": rule_id})
     wanted = Permission(target=new.grantee, access_level=new.access_level)
     grant = rule_permissions.grant_permission(writing, rule_id, wanted)
@@ -177,4 +179,4 @@ def _page_of_rule(
         for grant in rule_permissions.list_permissions(reading, rule_id)
         if grantee_type in {None, grant.grantee_type} and grantee_id in {None, grant.grantee_id}
     ]
-    return Page(found[skip : skip + limit], len(found))
+    return Page(found[skip : skip + limit], len(found), has_more=skip + limit < len(found))

@@ -1,5 +1,6 @@
 """Where a command works: a database, one of its organizations, and on whose behalf."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import click
 
 from grantbook import settings
-from grantbook.bootstrap import load_vocabulary, open_desk
+from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
 from grantbook.cli import options
 from grantbook.model.errors import ConfigurationError, NotFound
-from grantbook.model.instants import Instant
+from grantbook.model.ids import RandomBytes
+from grantbook.model.instants import Clock, Instant
 from grantbook.service import gates
 from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing
 from grantbook.service.values import valid_id
@@ -61,7 +63,13 @@ def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[...
 
 
 @contextmanager
-def opened(given: Settings, *, may_create: bool = False) -> Iterator[Desk]:
+def opened(
+    given: Settings,
+    *,
+    may_create: bool = False,
+    clock: Clock = system_clock,
+    random: RandomBytes = secrets.token_bytes,
+) -> Iterator[Desk]:
     """A desk on the database of the settings, closed at the end.
 
     Raises ConfigurationError where there is none, unless it `may_create` one: a mistyped path must not answer as an
@@ -72,7 +80,7 @@ def opened(given: Settings, *, may_create: bool = False) -> Iterator[Desk]:
     path = given.database.removeprefix(_SQLITE).partition("?")[0]
     if given.database.startswith(_SQLITE) and not may_create and not Path(path).is_file():
         raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
-    desk = open_desk(given.database, vocabulary=load_vocabulary(given.vocabulary_file))
+    desk = open_desk(given.database, vocabulary=load_vocabulary(given.vocabulary_file), clock=clock, random=random)
     try:
         yield desk
     finally:

@@ -32,7 +32,7 @@ def serve(
         }
     )
     try:
-        from grantbook.http.serve import serve as serve_http  # late: other commands start without a server
+        from grantbook.serve import serve as serve_http  # late: other commands start without a server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_SERVER:
             raise

@@ -31,6 +31,7 @@ def create_app(desk: Desk) -> FastAPI:
         description=_DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.desk = desk
     errors.install(app)

@@ -54,6 +54,8 @@ STATUS: Final[Mapping[str, int]] = {
 }
 _CHALLENGE: Final = 'Bearer realm="grantbook"'
 _RETRY_AFTER_S: Final = 1
+_MAX_PROBLEMS: Final = 100
+_MAX_FIELD: Final = 200
 
 
 def status_of(error: GrantbookError) -> int:
@@ -113,11 +115,12 @@ def install(app: FastAPI) -> None:
 def translate_validation(error: RequestValidationError, content_type: str) -> GrantbookError:
     """Pydantic's findings as ours: the field by its path, and what is wrong with it."""
     problems: list[dict[str, str]] = []
-    for each in error.errors():
+    for each in error.errors()[:_MAX_PROBLEMS]:
         if each["type"] == "json_invalid":
             return MalformedRequest(f"Invalid JSON: {each.get('ctx', {}).get('error', 'unreadable')}")
-        place = [str(part) for part in each["loc"][1:]] or [str(each["loc"][0])]
-        problems.append({"field": ".".join(place), "message": _sentence(".".join(place), each, content_type)})
+        place = ".".join(str(part) for part in each["loc"][1:] or each["loc"][:1])
+        field = place[:_MAX_FIELD].encode("utf-8", "replace").decode()  # a field's name is the caller's text
+        problems.append({"field": field, "message": _sentence(field, each, content_type)})
     first = problems[0]
     return ValidationFailed(first["field"], first["message"], errors=problems)
 

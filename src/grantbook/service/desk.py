@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from grantbook.model.errors import RevisionNotReached, ValidationFailed
-from grantbook.model.facts import Member, Role, RoleAssignment
+from grantbook.model.facts import Grant, Member, Role, RoleAssignment
 from grantbook.model.governance import CAPABILITIES
 from grantbook.model.ids import RandomBytes, new_id
 from grantbook.model.instants import Clock, Instant
@@ -45,9 +45,17 @@ class Reading:
         return self.snapshot.organization_id
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
-        """Those who are, or were, a member of any organization."""
-        members = {member.user_id for member in self.snapshot.select(Member, {"user_id": set(user_ids)})}
-        return members | self._store.known_users(set(user_ids) - members)
+        """Those whom this organization knows: its members, and whom its grants name."""
+        wanted = set(user_ids)
+        members = {member.user_id for member in self.snapshot.select(Member, {"user_id": wanted})}
+        if members == wanted:
+            return members
+        named = self.snapshot.select(Grant, {"grantee_id": wanted - members, "grantee_type": "user"})
+        return members | {grant.grantee_id for grant in named}
+
+    def users_anywhere(self, user_ids: Collection[str]) -> set[str]:
+        """Those who are, or were, a member of any organization: for grants that anybody can be given."""
+        return self._store.known_users(user_ids)
 
     @cached_property
     def membership(self) -> Member | None:

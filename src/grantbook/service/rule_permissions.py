@@ -143,7 +143,7 @@ def _validate(reading: Reading, target: Principal, access_level: str | None) -> 
 def _require_targets(writing: Writing, targets: Sequence[Principal]) -> None:
     strangers = gates.unknown_principals(writing, targets)
     users = {stranger.id for stranger in strangers if stranger.type == "user"}
-    elsewhere = writing.known_users(users) if users else set()
+    elsewhere = writing.users_anywhere(users) if users else set()
     for stranger in strangers:
         if stranger.type != "user" or stranger.id not in elsewhere:
             raise NotFound(f"{stranger.type} not found", target_type=stranger.type, target_id=stranger.id)

@@ -59,14 +59,17 @@ class Recorder:
 
 def verify(store: Store, organization_id: str) -> int:
     """The number of changes, after checking each hash. Raises TamperedHistory(organization_id, revision, ordinal)."""
+    head = store.head(organization_id)  # read first: changes made while we look are not ours to judge
     previous, count = NO_HASH, 0
     for change in store.changes(organization_id):
+        if change.revision > head.revision:
+            break
         if _hash_of(previous, organization_id, change) != change.hash:
             raise TamperedHistory(organization_id=organization_id, revision=change.revision, ordinal=change.ordinal)
         previous = change.hash
         count += 1
-    if previous != store.head(organization_id).hash:
-        raise TamperedHistory(organization_id=organization_id, revision=store.head(organization_id).revision, ordinal=0)
+    if previous != head.hash:
+        raise TamperedHistory(organization_id=organization_id, revision=head.revision, ordinal=0)
     return count
 
 

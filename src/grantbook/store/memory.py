@@ -164,6 +164,8 @@ class MemoryTransaction(MemorySnapshot):
 
     def keep_response(self, idempotency_key: str, response: StoredResponse) -> None:
         before = self._book.responses.get(idempotency_key)
+        if self.find_response(idempotency_key) is not None:
+            raise Conflict(idempotency_key=idempotency_key)
         self._book.responses[idempotency_key] = (self.now, response)
         if before is None:
             self._undo.append(lambda: self._book.responses.pop(idempotency_key))
@@ -192,8 +194,11 @@ class MemoryTransaction(MemorySnapshot):
                 self._undo.append(lambda: known.discard(self.organization_id))
 
     def _close(self, fact: Fact) -> None:
-        versions = self._book.versions[type(fact)][key_of(fact)]
-        position, version = next((i, v) for i, v in enumerate(versions) if v.until is None)
+        versions = self._book.versions.get(type(fact), {}).get(key_of(fact), [])
+        position = next((i for i, each in enumerate(versions) if each.until is None), None)
+        if position is None:
+            raise Conflict(kind=type(fact).__name__, key="/".join(key_of(fact)))
+        version = versions[position]
         if version.since == self.revision:
             versions.pop(position)
             self._undo.append(lambda: versions.insert(position, version))
@@ -243,7 +248,7 @@ class MemoryStore:
                 transaction.rollback()
                 raise
             transaction.commit()
-            if book.head.revision:
+            if book.head.revision or book.responses:
                 self._books[organization_id] = book
 
     def head(self, organization_id: str) -> Head:
@@ -255,16 +260,20 @@ class MemoryStore:
         return max((change.revision for change in self.changes(organization_id) if change.at <= at), default=0)
 
     def look_up(self, lookup: Lookup, key: str) -> str | None:
-        return self.lookups.get((lookup, key))
+        with self.lock:  # here and below: what another thread has not committed must not be seen
+            return self.lookups.get((lookup, key))
 
     def organizations_of(self, user_id: str) -> list[str]:
-        return sorted(self.user_organizations.get(user_id, ()))
+        with self.lock:
+            return sorted(self.user_organizations.get(user_id, ()))
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
-        return self.user_organizations.keys() & set(user_ids)
+        with self.lock:
+            return {user_id for user_id in user_ids if self.user_organizations.get(user_id)}
 
     def organization_ids(self) -> list[str]:
-        return sorted(self._books)
+        with self.lock:
+            return sorted(id_ for id_, book in self._books.items() if book.head.revision)
 
     def changes(self, organization_id: str, *, after: int = 0) -> Iterator[Change]:
         with self.lock:

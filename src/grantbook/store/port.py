@@ -129,13 +129,13 @@ class Transaction(Snapshot, Protocol):
         """Whether anything was written so far."""
 
     def add(self, fact: Fact, action: str) -> None:
-        """A fact that was not there."""
+        """A fact that was not there. Raises Conflict, here or when the block ends, where its key is live."""
 
     def replace(self, old: Fact, new: Fact, action: str) -> None:
-        """A new version of a live fact with the same key. Nothing happens when they are equal."""
+        """A new version of a live fact with the same key. Nothing happens when they are equal. Raises as `remove`."""
 
     def remove(self, fact: Fact, action: str) -> None:
-        """A live fact ends; its history stays."""
+        """A live fact ends; its history stays. Raises Conflict, here or when the block ends, where none is live."""
 
     def claim(self, lookup: Lookup, key: str, value: str) -> str:
         """Set the key if it is free; the value that now holds."""
@@ -144,7 +144,7 @@ class Transaction(Snapshot, Protocol):
         """What was answered under this key of this organization in the last day."""
 
     def keep_response(self, idempotency_key: str, response: StoredResponse) -> None:
-        """Remember an answer for a day, in the same transaction as its effects."""
+        """Remember an answer for a day, in the same transaction as its effects. Raises Conflict where one is kept."""
 
 
 class Store(Protocol):

@@ -53,9 +53,11 @@ class Session:
             self._cursor.execute(prepared.sql, prepared.bind(values))
             return int(self._cursor.rowcount)
 
-    def run_many(self, prepared: Prepared, rows: Sequence[dict[str, Any]]) -> None:
+    def run_many(self, prepared: Prepared, rows: Sequence[dict[str, Any]]) -> int:
+        """Rows affected in all."""
         with self._translated():
             self._cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
+            return int(self._cursor.rowcount)
 
     def commit(self) -> None:
         with self._translated():
@@ -285,7 +287,8 @@ class SqlTransaction(SqlSnapshot):
     def _flush_closed(self) -> None:
         for kind, facts in self._closed.items():
             rows = [{"tenant": self.organization_id, "revision": self.revision, **_old(fact)} for fact in facts]
-            self._session.run_many(self._statements.close_fact(kind), rows)
+            if self._session.run_many(self._statements.close_fact(kind), rows) != len(rows):
+                raise Conflict(kind=kind.__name__)  # not live: the record must not tell of what did not happen
         self._closed.clear()
 
     def _flush_opened(self) -> None:

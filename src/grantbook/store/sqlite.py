@@ -1,12 +1,12 @@
 """The book in one SQLite file: WAL, `synchronous=FULL` (an acknowledged write survives power loss), `BEGIN IMMEDIATE`
 for writes, one connection a thread from the pool."""
 
-import json
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Executable, Table, bindparam, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
@@ -62,7 +62,7 @@ class SqliteDialect:
         return condition
 
     def list_value(self, values: Collection[str]) -> str:
-        return json.dumps(sorted(values))
+        return msgspec.json.encode(list(values)).decode()
 
     def insert_ignoring(self, table: Table) -> Executable:
         return insert(table).on_conflict_do_nothing()
