@@ -19,7 +19,7 @@ from grantbook.cli import demo_world as world
 from grantbook.cli import options
 from grantbook.cli.config import masked
 from grantbook.cli.errors import Exit
-from grantbook.cli.output import print_json, print_pairs
+from grantbook.cli.output import print_json
 from grantbook.cli.places import opened
 from grantbook.model.errors import Conflict
 from grantbook.model.facts import ApiKey, EntityRef, Organization, Principal, Role
@@ -52,18 +52,18 @@ def demo(*, database: str | None, as_json: bool) -> int:
     with opened(given) as desk:
         secret = issue_key(desk)
     made = {"organization_id": world.ORGANIZATION_ID, "user_id": world.OWNER_ID, "api_key": secret}
-    where = "" if given.database == Settings().database else f" --database {quote(masked(given.database))}"
     if as_json:
         print_json({**made, "is_new": is_new, "requests": requests()})
         return Exit.DONE
-    click.echo(f"{world.ORGANIZATION_NAME} is {'made' if is_new else 'already there; its earlier demo key is off'}.\n")
-    print_pairs(list(made.items()))
-    click.echo("\nThe key is shown this once: only a digest of it is kept. Ask something without a server:\n")
+    where = "" if given.database == Settings().database else f" --database {quote(masked(given.database))}"
+    click.echo(f"{world.ORGANIZATION_NAME} is {'made' if is_new else 'already there; its earlier demo key is off'}.")
+    click.echo("Ask it something:\n")
     click.echo(
         f"  grantbook why usr_felix write vector_store vs_incidents --organization {world.ORGANIZATION_ID}{where}"
     )
-    click.echo("\nor start the server and ask it from another terminal:\n")
-    click.echo(f"  grantbook serve{where}\n\n  export GRANTBOOK_API_KEY=<the api_key above>")
+    click.echo(f"\nOr start the server:\n\n  grantbook serve{where}")
+    click.echo("\nand ask it from another terminal. The key is shown this once: only a digest of it is kept.\n")
+    click.echo(f"  export GRANTBOOK_API_KEY={secret}")
     for request in requests():
         click.echo(f"  {request}")
     return Exit.DONE

@@ -169,7 +169,7 @@ GRANTS: Final[dict[tuple[str, str], tuple[Given, ...]]] = {
     (STORE, "vs_crm"): (Given(role("analyst"), "overwrite"), Given(user("chloe"), "read")),
     (STORE, "vs_contracts"): (
         Given(user("jonas"), "read", expires=14, reason="Audit of the spring contracts"),
-        Given(user("elif"), "read", starts=60, reason="Year-end review"),
+        Given(user("elif"), "write", starts=60, reason="Year-end review"),
     ),
     (ASSISTANT, "asst_helpdesk"): (Given(EVERYBODY, "read"), Given(user("dev"), "write")),
     (ASSISTANT, "asst_deals"): (Given(department("sales"), "write"), Given(user("ines"), "read")),

@@ -36,7 +36,13 @@ def grants() -> None:
 @click.option("--grantee-type", metavar="TYPE", help="Only grants to a user, department, role or organization.")
 @click.option("--grantee-id", type=options.GRANTEE_ID, metavar="ID", help="Only grants to this one.")
 @click.option("--skip", type=click.IntRange(0, MAX_SKIP), default=0, help="How many to leave out.")
-@click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=DEFAULT_PAGE, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_PAGE),
+    default=DEFAULT_PAGE,
+    show_default=True,
+    help="How many to show at most.",
+)
 @options.as_json
 @in_organization
 def list_(

@@ -78,7 +78,8 @@ def opened(
     if given.database == "memory:":
         raise ConfigurationError("a database in memory: ends with the command: use sqlite:///path")
     path = given.database.removeprefix(_SQLITE).partition("?")[0]
-    if given.database.startswith(_SQLITE) and not may_create and not Path(path).is_file():
+    names_file = given.database.startswith(_SQLITE) and path not in {"", ":memory:"}
+    if names_file and not may_create and not Path(path).is_file():
         raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
     desk = open_desk(given.database, vocabulary=load_vocabulary(given.vocabulary_file), clock=clock, random=random)
     try:

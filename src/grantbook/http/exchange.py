@@ -82,12 +82,19 @@ class Exchange:
         with self.desk.reading(organization_id, caller, as_of=as_of, at_least=token) as reading:
             yield reading
 
-    def write(self, organization_id: str, work: Callable[[Writing], Answer], *, reason: str | None = None) -> Response:
+    def write(
+        self,
+        organization_id: str,
+        work: Callable[[Writing], Answer],
+        *,
+        reason: str | None = None,
+        is_founding: bool = False,
+    ) -> Response:
         """Do the work and answer, in one transaction with the memory of the answer.
 
         A repeated `Idempotency-Key` gets the first answer. Raises IdempotencyKeyReused(idempotency_key).
         """
-        caller = self._caller_in(organization_id)
+        caller = self.caller if is_founding else self._caller_in(organization_id)
         with self.desk.writing(organization_id, caller, reason=reason) as writing:
             if self._idempotency_key is not None:
                 stored = writing.book.find_response(self._stored_key)

@@ -31,9 +31,16 @@ SYSTEM = Caller(user_id=SYSTEM_ID, is_system=True)
 
 
 class Reading:
-    """One question: one caller, one state of the book, one point in time."""
+    """One question: one caller, one state of the book, one point in time.
 
-    def __init__(self, desk: "Desk", snapshot: Snapshot, caller: Caller, at: Instant) -> None:
+    `rights` is the reading in which the caller's own rights are looked up: itself, or for a question about the past
+    the present one. Who may ask is decided now, whatever it was then.
+    """
+
+    def __init__(
+        self, desk: "Desk", snapshot: Snapshot, caller: Caller, at: Instant, rights: "Reading | None" = None
+    ) -> None:
+        self.rights = rights or self
         self.snapshot = snapshot
         self.caller = caller
         self.vocabulary = desk.vocabulary
@@ -60,11 +67,15 @@ class Reading:
     @cached_property
     def membership(self) -> Member | None:
         """The caller's own membership, in whatever state; None for the system and for outsiders."""
+        if self.rights is not self:
+            return self.rights.membership
         return None if self.caller.is_system else self.snapshot.find(Member, self.caller.user_id)
 
     @cached_property
     def role_ids(self) -> frozenset[str]:
         """Roles of the caller, as an active member."""
+        if self.rights is not self:
+            return self.rights.role_ids
         if self.membership is None or not self.membership.is_active:
             return frozenset()
         assigned = self.snapshot.select(RoleAssignment, {"user_id": self.caller.user_id})
@@ -73,6 +84,8 @@ class Reading:
     @cached_property
     def capabilities(self) -> frozenset[str]:
         """What the caller may do; the system may do everything."""
+        if self.rights is not self:
+            return self.rights.capabilities
         if self.caller.is_system:
             return frozenset(CAPABILITIES)
         if not self.role_ids:
@@ -113,11 +126,16 @@ class Desk:
     ) -> Iterator[Reading]:
         """The newest state, or the one of a past time. Raises RevisionNotReached(revision) for a token to come."""
         wanted = None if at_least is None else revision_of(organization_id, at_least)
-        past = None if as_of is None else self.store.revision_at(organization_id, as_of)
-        with self.store.snapshot(organization_id, revision=past) as snapshot:
-            if wanted is not None and past is None and snapshot.revision < wanted:
+        with self.store.snapshot(organization_id) as snapshot:
+            if wanted is not None and snapshot.revision < wanted:
                 raise RevisionNotReached(revision=wanted)
-            yield Reading(self, snapshot, caller, self.clock() if as_of is None else as_of)
+            present = Reading(self, snapshot, caller, self.clock())
+            if as_of is None:
+                yield present
+                return
+            revision = self.store.revision_at(organization_id, as_of)
+            with self.store.snapshot(organization_id, revision=revision) as past:
+                yield Reading(self, past, caller, as_of, rights=present)
 
     @contextmanager
     def writing(self, organization_id: str, caller: Caller, *, reason: str | None = None) -> Iterator[Writing]:

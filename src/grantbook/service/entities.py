@@ -173,7 +173,8 @@ def _require_may_own(writing: Writing, owner: Principal) -> None:
 
 
 def _owns(reading: Reading, entity: Entity) -> bool:
-    return entity.owner == Principal("user", reading.caller.user_id) and reading.membership is not None
+    is_active = reading.membership is not None and reading.membership.is_active
+    return is_active and entity.owner == Principal("user", reading.caller.user_id)
 
 
 def _add(writing: Writing, draft: Draft) -> None:

@@ -30,7 +30,7 @@ PRINCIPAL_KINDS: Mapping[str, type[Fact]] = {
 
 def require_membership(reading: Reading) -> None:
     """Raises OrganizationAccessDenied for everybody but active members and the system."""
-    if reading.caller.is_system and reading.snapshot.revision > 0:
+    if reading.caller.is_system and reading.rights.snapshot.revision > 0:
         return
     if reading.membership is None or not reading.membership.is_active:
         raise OrganizationAccessDenied(organization_id=reading.organization_id)
@@ -60,7 +60,8 @@ def access_of_caller(reading: Reading, ref: EntityRef) -> Access:
     """What the caller has on the entity: the system everything."""
     if reading.caller.is_system:
         return Access(level=reading.vocabulary.entity_type(ref.type).top_level, paths=())
-    return decide.access(reading.snapshot, reading.vocabulary, reading.caller.user_id, ref, reading.at)
+    rights = reading.rights
+    return decide.access(rights.snapshot, rights.vocabulary, rights.caller.user_id, ref, rights.at)
 
 
 def has_level(reading: Reading, ref: EntityRef, level: str) -> bool:

@@ -28,7 +28,7 @@ def create_organization(body: requests.CreateOrganization, exchange: Exchanged) 
             rendering.organization(founding.organization, owner_id=founding.owner.user_id, member_count=1), 201
         )
 
-    return exchange.write(exchange.derived_id("org_", made), work)
+    return exchange.write(exchange.derived_id("org_", made), work, is_founding=True)
 
 
 @routes.get(ORGANIZATION, **documented(responses.OrganizationAnswer))
