@@ -36,24 +36,24 @@ from grantbook.settings import Settings
 DAY: Final = 24 * 3600 * SECOND
 KEY_NAME: Final = "demo"
 _OWNER: Final = Caller(user_id=world.OWNER_ID)
-_ADDRESS: Final = f"http://127.0.0.1:{Settings().port}/v1/organizations/{world.ORGANIZATION_ID}/access"
 
 
 @click.command()
 @options.database
+@click.option("--port", type=click.IntRange(1, 65535), help="The port that the requests shown go to [default: 8420].")
 @options.as_json
-def demo(*, database: str | None, as_json: bool) -> int:
+def demo(*, database: str | None, port: int | None, as_json: bool) -> int:
     """Make the organization org_demo, if it is not there yet, and a fresh API key for it.
 
     The key of an earlier call stops working.
     """
-    given = settings.load({"database": database})
+    given = settings.load({"database": database, "port": port})
     is_new = seed(given)
     with opened(given) as desk:
         secret = issue_key(desk)
     made = {"organization_id": world.ORGANIZATION_ID, "user_id": world.OWNER_ID, "api_key": secret}
     if as_json:
-        print_json({**made, "is_new": is_new, "requests": requests()})
+        print_json({**made, "is_new": is_new, "requests": requests(given.port)})
         return Exit.DONE
     where = "" if given.database == Settings().database else f" --database {quote(masked(given.database))}"
     click.echo(f"{world.ORGANIZATION_NAME} is {'made' if is_new else 'already there; its earlier demo key is off'}.")
@@ -61,16 +61,18 @@ def demo(*, database: str | None, as_json: bool) -> int:
     click.echo(
         f"  grantbook why usr_felix write vector_store vs_incidents --organization {world.ORGANIZATION_ID}{where}"
     )
-    click.echo(f"\nOr start the server:\n\n  grantbook serve{where}")
+    listening = "" if given.port == Settings().port else f" --port {given.port}"
+    click.echo(f"\nOr start the server:\n\n  grantbook serve{where}{listening}")
     click.echo("\nand ask it from another terminal. The key is shown this once: only a digest of it is kept.\n")
     click.echo(f"  export GRANTBOOK_API_KEY={secret}")
-    for request in requests():
+    for request in requests(given.port):
         click.echo(f"  {request}")
     return Exit.DONE
 
 
-def requests() -> list[str]:
-    """Commands to try first, with the key in `GRANTBOOK_API_KEY`: a list, and a question with four reasons."""
+def requests(port: int) -> list[str]:
+    """Commands to try first, with the key in `GRANTBOOK_API_KEY`: a list, and a question with three reasons."""
+    address = f"http://127.0.0.1:{port}/v1/organizations/{world.ORGANIZATION_ID}/access"
     question = {
         "user_id": "usr_felix",
         "entity_type": "vector_store",
@@ -79,7 +81,7 @@ def requests() -> list[str]:
     }
     key = '-H "X-API-Key: $GRANTBOOK_API_KEY"'
     body = f"-H 'Content-Type: application/json' -d '{json.dumps(question)}'"
-    return [f"curl -s {_ADDRESS}/grants {key}", f"curl -s {_ADDRESS}/explain {key} {body}"]
+    return [f"curl -s {address}/grants {key}", f"curl -s {address}/explain {key} {body}"]
 
 
 def seed(given: Settings) -> bool:

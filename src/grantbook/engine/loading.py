@@ -100,7 +100,7 @@ def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:
     else:
         people = _people(snapshot, {"user_id": _named_users(snapshot, named)})
     users = {fact.user_id for fact in people if isinstance(fact, Member)}
-    users |= {principal.id for principal in named if principal.type == "user"}
+    users |= {grant.grantee_id for grant in grants if grant.grantee_type == "user"}
     facts = Facts.of(snapshot.organization_id, [*people, *edges, *grants, *targets, *things])
     return Loaded(facts, entities=(entity,), users=tuple(sorted(users)))
 

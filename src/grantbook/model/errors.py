@@ -111,11 +111,11 @@ class Conflict(GrantbookError):
 
 
 class GrantAlreadyExists(Conflict):
-    """A live grant with another level exists. Details: grant_id, access_level."""
+    """A live grant with another level or window exists. Details: grant_id, access_level."""
 
     code = "GRANT_ALREADY_EXISTS"
     message = "This grantee already has a grant on this entity."
-    system_message = "A grant with another access level exists; update it instead"
+    system_message = "A grant with another access level or window exists; update or revoke it first"
 
 
 class GrantWouldBeDemoted(Conflict):

@@ -18,7 +18,7 @@ from grantbook.model.limits import DEFAULT_PAGE, MAX_BULK_GRANTS
 from grantbook.model.resolution import principals
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
-from grantbook.service.values import one_of, optional_text, valid_id, without_repeats
+from grantbook.service.values import one_of, optional_instant, optional_text, valid_id, without_repeats
 from grantbook.store.port import Where
 
 GRANTED, UPDATED, REVOKED, EXPIRED = "granted", "updated", "revoked", "expired"
@@ -140,6 +140,8 @@ def _create(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) -> lis
         one_of("grantee_type", each.grantee.type, kind.grantee_types)
         kind.rank(each.access_level)
         optional_text("reason", each.reason)
+        optional_instant("starts_at", each.starts_at)
+        optional_instant("expires_at", each.expires_at)
         if each.expires_at is not None and each.expires_at <= writing.at:
             raise ValidationFailed("expires_at", "expires_at must be in the future")
     gates.get_entity(writing, entity)

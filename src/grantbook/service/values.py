@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.ids import is_id
+from grantbook.model.instants import MAX_INSTANT, Instant
 from grantbook.model.limits import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_TEXT_LENGTH
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -47,6 +48,13 @@ def valid_email(field: str, value: str) -> str:
     if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email) or _CONTROL.search(email):
         raise ValidationFailed(field, f"{field} must be an e-mail address")
     return email
+
+
+def optional_instant(field: str, value: Instant | None) -> Instant | None:
+    """A time that every edge can write down."""
+    if value is not None and not 0 <= value <= MAX_INSTANT:
+        raise ValidationFailed(field, f"{field} must lie in the years 1970 to 9999")
+    return value
 
 
 def one_of(field: str, value: str, allowed: Collection[str]) -> str:

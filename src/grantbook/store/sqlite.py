@@ -47,7 +47,10 @@ class SqliteDialect:
             raise ConfigurationError(f"{url!r} is not a database URL such as sqlite:///grantbook.db") from error
         if not path or path == ":memory:":
             raise ConfigurationError("a SQLite database needs a file, such as sqlite:///grantbook.db; try memory:")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"cannot make the directory of {path}: {error.strerror}") from error
         self.engine = create_engine(
             url,
             pool_size=64,

@@ -1,0 +1,110 @@
+"""The process: how it starts, how it ends, and what it says to scripts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from grantbook.cli.errors import Exit, run
+from grantbook.model.errors import ValidationFailed, all_errors
+from tests.cli.conftest import Shell
+
+LOADED = "import sys; from grantbook.cli import main; print(*sys.modules)"
+UNWANTED = {"sqlalchemy", "alembic", "fastapi", "starlette", "pydantic", "uvicorn"}
+
+
+def test_the_installed_command_and_the_module_are_the_same(shell: Shell) -> None:
+    by_module = shell.process("--version")
+    by_name = shell.process("--version", python=(str(Path(sys.executable).with_name("grantbook")),))
+    assert by_module == by_name
+    assert by_module.code == Exit.DONE
+    assert by_module.out.startswith("grantbook 0.")
+
+
+def test_help_starts_without_the_database_and_the_server(shell: Shell) -> None:
+    loaded = shell.process(python=("-c", LOADED))
+    assert set(loaded.out.split()) & UNWANTED == set()
+
+
+@pytest.mark.parametrize("group", [(), ("grants",), ("config",)])
+def test_without_a_command_the_help_is_shown_as_a_usage_error(shell: Shell, group: tuple[str, ...]) -> None:
+    shown = shell(*group)
+    assert shown.code == Exit.USAGE
+    assert shown.err.startswith("Usage: grantbook")
+
+
+def test_every_command_has_help(shell: Shell) -> None:
+    for command in ("init", "serve", "demo", "check", "why", "who", "what", "grants add", "config show", "verify"):
+        shown = shell(*command.split(), "--help")
+        assert (shown.code, shown.err) == (Exit.DONE, "")
+        assert f"Usage: grantbook {command}" in shown.out
+
+
+def test_a_denial_is_the_exit_code_of_the_process(demo: Shell) -> None:
+    assert demo.process("check", "usr_jonas", "admin", "vector_store", "vs_crm").code == 1
+    assert demo.process("check", "usr_gina", "admin", "vector_store", "vs_crm").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("frobnicate",), "No such command 'frobnicate'"),
+        (("check", "usr_ada"), "Missing argument 'LEVEL'"),
+        (("check", "usr_ada", "read", "vector_store", "vs_crm", "--loud"), "No such option"),
+        (("grants", "list", "--limit", "0"), "--limit"),
+    ],
+)
+def test_wrong_usage_is_2_and_points_to_the_help(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    shown = shell(*arguments)
+    assert (shown.code, shown.out) == (Exit.USAGE, "")
+    assert said in shown.err
+    assert "--help'" in shown.err
+
+
+def test_errors_in_json_mode_are_one_document_on_stderr(shell: Shell) -> None:
+    shown = shell.process("check", "usr_ada", "read", "vector_store", "no id", "--json")
+    assert (shown.code, shown.out) == (Exit.USAGE, "")
+    assert shown.error["code"] == "USAGE_ERROR"
+    assert shown.error["details"]["field"] == "entity_id"
+
+
+def test_every_error_of_the_model_is_one_sentence_and_never_a_denial(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in all_errors():
+        is_usage = issubclass(kind, ValidationFailed)
+        error = ValidationFailed("grantee_id", "grantee_id is odd") if is_usage else kind(grantee_id="usr_x")
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        code = run(click.Command("fail", callback=fail), [])
+        shown = capsys.readouterr()
+        assert code == (Exit.USAGE if is_usage else Exit.FAILED)
+        assert shown.out == ""
+        assert shown.err.startswith("error: ")
+        assert shown.err.count("\n") == 1
+        assert "grantee_id" in shown.err
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a bug"), OSError("a disk"), KeyboardInterrupt(), SystemExit(1)])
+def test_nothing_but_a_denial_ends_with_1(capsys: pytest.CaptureFixture[str], failure: BaseException) -> None:
+    def fail() -> None:
+        raise failure
+
+    assert run(click.Command("fail", callback=fail), []) == Exit.FAILED
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_an_answer_that_cannot_be_written_is_a_failure(demo: Shell) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "grantbook", "check", "usr_gina", "admin", "vector_store", "vs_crm"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == Exit.FAILED
+    assert "No space left" in done.stderr

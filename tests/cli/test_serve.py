@@ -1,0 +1,66 @@
+"""`grantbook serve`."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from grantbook.cli.errors import Exit
+from tests.cli.conftest import TIMEOUT_S, Shell
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_server_answers_until_it_is_interrupted(demo: Shell) -> None:
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "grantbook", "serve", "--port", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+                    assert answer.status == 200
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(TIMEOUT_S) == Exit.DONE
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_without_the_server_packages_it_says_what_to_install(shell: Shell) -> None:
+    (shell.directory / "uvicorn.py").write_text("raise ModuleNotFoundError('uvicorn', name='uvicorn')\n")
+    shell.environment.setenv("PYTHONPATH", str(shell.directory))
+    shown = shell.process("serve")
+    assert (shown.code, shown.out) == (Exit.FAILED, "")
+    assert "pip install 'grantbook[server]'" in shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("flag", ["--port=70000", "--port=http", "--workers=0", "--workers=65"])
+def test_flags_that_cannot_be_are_usage_errors(shell: Shell, flag: str) -> None:
+    shown = shell("serve", flag)
+    assert (shown.code, shown.out) == (Exit.USAGE, "")
+    assert flag.partition("=")[0] in shown.err
+
+
+def test_a_vocabulary_that_cannot_be_read_is_an_error_before_anything_listens(shell: Shell) -> None:
+    shown = shell.process("serve", "--vocabulary", "nothing.toml", "--port", str(free_port()))
+    assert (shown.code, shown.out) == (Exit.FAILED, "")
+    assert "nothing.toml" in shown.err
+    assert "Traceback" not in shown.err
