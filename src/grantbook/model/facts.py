@@ -44,6 +44,12 @@ class Fact:
 
     KEY: ClassVar[tuple[str, ...]]
     ABOUT: ClassVar[tuple[str, str | None]]
+    SUBJECT_TYPE: ClassVar[str]
+
+    @property
+    def subject_type(self) -> str:
+        """What the history calls this kind of thing."""
+        return self.SUBJECT_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,7 @@ class Organization(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    SUBJECT_TYPE: ClassVar[str] = "organization"
     id: str
     name: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +74,7 @@ class Member(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("user_id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("user_id", None)
+    SUBJECT_TYPE: ClassVar[str] = "user"
     user_id: str
     email: str
     full_name: str | None = None
@@ -89,6 +97,7 @@ class Department(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    SUBJECT_TYPE: ClassVar[str] = "department"
     id: str
     name: str
     description: str | None = None
@@ -103,6 +112,7 @@ class DepartmentMember(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("department_id", "user_id")
     ABOUT: ClassVar[tuple[str, str | None]] = ("department_id", "user_id")
+    SUBJECT_TYPE: ClassVar[str] = "department_member"
     department_id: str
     user_id: str
     added_at: Instant
@@ -114,6 +124,7 @@ class Role(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    SUBJECT_TYPE: ClassVar[str] = "role"
     id: str
     name: str
     description: str | None = None
@@ -128,6 +139,7 @@ class RoleAssignment(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("role_id", "user_id")
     ABOUT: ClassVar[tuple[str, str | None]] = ("role_id", "user_id")
+    SUBJECT_TYPE: ClassVar[str] = "role_assignment"
     role_id: str
     user_id: str
     assigned_at: Instant
@@ -139,6 +151,7 @@ class Entity(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("entity_type", "id")
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
+    SUBJECT_TYPE: ClassVar[str] = "entity"
     entity_type: str
     id: str
     name: str
@@ -160,6 +173,10 @@ class Entity(Fact):
             raise ValidationFailed("status", f"status must be one of {', '.join(ENTITY_STATUSES)}")
 
     @property
+    def subject_type(self) -> str:
+        return self.entity_type
+
+    @property
     def ref(self) -> EntityRef:
         return EntityRef(self.entity_type, self.id)
 
@@ -178,6 +195,7 @@ class AccessTarget(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("entity_type", "entity_id", "target_type", "target_id")
     ABOUT: ClassVar[tuple[str, str | None]] = ("entity_id", "target_id")
+    SUBJECT_TYPE: ClassVar[str] = "access_target"
     entity_type: str
     entity_id: str
     target_type: str
@@ -198,6 +216,7 @@ class Containment(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("container_type", "container_id", "member_type", "member_id")
     ABOUT: ClassVar[tuple[str, str | None]] = ("container_id", "member_id")
+    SUBJECT_TYPE: ClassVar[str] = "containment"
     container_type: str
     container_id: str
     member_type: str
@@ -218,6 +237,7 @@ class Grant(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("entity_id", "grantee_id")
+    SUBJECT_TYPE: ClassVar[str] = "grant"
     id: str
     entity_type: str
     entity_id: str
@@ -238,6 +258,10 @@ class Grant(Fact):
             raise ValidationFailed("grantee_id", "grantee_id must be '*' exactly when the grantee type is 'all'")
         if self.starts_at is not None and self.expires_at is not None and self.starts_at >= self.expires_at:
             raise ValidationFailed("expires_at", "expires_at must be later than starts_at")
+
+    @property
+    def subject_type(self) -> str:
+        return "rule_grant" if self.entity_type == "rule" else "knowledge_grant"
 
     @property
     def entity(self) -> EntityRef:
@@ -264,6 +288,7 @@ class ApiKey(Fact):
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", "user_id")
+    SUBJECT_TYPE: ClassVar[str] = "api_key"
     id: str
     digest: str
     key_prefix: str

@@ -16,13 +16,12 @@ from grantbook.model.limits import (
     MAX_CONTAINERS_PER_ENTITY,
     MAX_CONTAINMENT_DEPTH,
     MAX_MEMBERS_PER_CONTAINER,
-    MAX_RULE_CONTENT_LENGTH,
 )
 from grantbook.model.vocabulary import ACCESS_MODES, LISTED_MODES, OWNER_TYPES
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import revoke_dangling
-from grantbook.service.values import one_of, valid_id, valid_name, valid_text, without_repeats
+from grantbook.service.values import check_attributes, one_of, valid_id, valid_name, without_repeats
 from grantbook.store.port import Lookup
 
 ADD_LEVEL = "add_new"
@@ -163,9 +162,7 @@ def _validate(writing: Writing, draft: Draft) -> None:
     without_repeats("member_ids", list(draft.members), MAX_MEMBERS_PER_CONTAINER)
     one_of("owner_type", draft.owner.type, OWNER_TYPES)
     mode = one_of("access_mode", draft.access_mode or kind.default_access_mode, ACCESS_MODES)
-    for name, value in (draft.attributes or {}).items():
-        if isinstance(value, str):
-            valid_text(name, value, MAX_RULE_CONTENT_LENGTH)
+    check_attributes(draft.attributes)
     if draft.targets and mode not in LISTED_MODES:
         raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
     gates.require_principals(writing, [draft.owner], "owner")

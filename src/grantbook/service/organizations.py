@@ -12,7 +12,7 @@ from grantbook.model.ids import new_id
 from grantbook.service import gates
 from grantbook.service.desk import Caller, Desk, Reading, Writing
 from grantbook.service.members import identify
-from grantbook.service.values import valid_email, valid_id, valid_name, valid_text
+from grantbook.service.values import check_attributes, valid_email, valid_id, valid_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,7 @@ def found(
     if writing.snapshot.find(Organization, writing.organization_id) is not None:
         raise Conflict("The organization already exists", organization_id=writing.organization_id)
     email = valid_email("email", owner_email)
-    for field, value in (attributes or {}).items():
-        if isinstance(value, str):
-            valid_text(field, value)
+    check_attributes(attributes)
     organization = Organization(
         id=valid_id("organization_id", writing.organization_id, ids.ORGANIZATION),
         name=valid_name("name", name),

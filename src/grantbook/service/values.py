@@ -1,13 +1,13 @@
 """Checks of what callers send, the same for the server, the library and the command line."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.ids import is_id
 from grantbook.model.instants import MAX_INSTANT, Instant
-from grantbook.model.limits import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_TEXT_LENGTH
+from grantbook.model.limits import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_RULE_CONTENT_LENGTH, MAX_TEXT_LENGTH
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|[^@\s]+@localhost")
@@ -40,6 +40,14 @@ def valid_text(field: str, value: str, maximum: int = MAX_TEXT_LENGTH) -> str:
 
 def optional_text(field: str, value: str | None) -> str | None:
     return None if value is None else valid_text(field, value)
+
+
+def check_attributes(attributes: Mapping[str, Any] | None) -> None:
+    """Raises ValidationFailed for the first text in them that `valid_text` refuses."""
+    for field, value in (attributes or {}).items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                valid_text(field, text, MAX_RULE_CONTENT_LENGTH)
 
 
 def valid_email(field: str, value: str) -> str:

@@ -46,6 +46,7 @@ class Recorder:
             action=action,
             kind=type(fact).__name__,
             key="/".join(key_of(fact)),
+            subject_type=fact.subject_type,
             subject_id=getattr(fact, subject),
             target_id=getattr(fact, target) if target else None,
             before=_text(before),

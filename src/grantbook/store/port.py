@@ -63,6 +63,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     kind: str
     key: str
+    subject_type: str
     subject_id: str
     target_id: str | None
     before: str | None

@@ -16,7 +16,7 @@ from grantbook.store.history import EMPTY, Recorder
 from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
 from grantbook.store.rows import SHAPES
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
-from grantbook.store.tables import changes, heads, lookups, responses, user_organizations
+from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
 
 _CHANGE_FIELDS = Change.__struct_fields__
 
@@ -244,6 +244,12 @@ class SqlTransaction(SqlSnapshot):
         return self.now - IDEMPOTENCY_TTL_S * SECOND
 
     def _move_head(self, head: Head) -> None:
+        self._session.run(
+            self._statements.insert(revisions),
+            organization_id=self.organization_id,
+            revision=head.revision,
+            at=head.at,
+        )
         moved = self._session.run(
             self._statements.move_head(),
             tenant=self.organization_id,

@@ -28,7 +28,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Department, Fact
 from grantbook.store.port import Where
-from grantbook.store.tables import FACT_TABLES, changes, heads, lookups, responses, user_organizations
+from grantbook.store.tables import FACT_TABLES, changes, heads, lookups, responses, revisions, user_organizations
 
 Shape: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
 Condition: TypeAlias = ColumnElement[bool]
@@ -234,8 +234,8 @@ class Statements:
     def revision_at(self) -> Prepared:
         return self._get(
             "revision_at",
-            lambda: select(func.max(changes.c.revision)).where(
-                changes.c.organization_id == bindparam("tenant"), changes.c.at <= bindparam("moment")
+            lambda: select(func.max(revisions.c.revision)).where(
+                revisions.c.organization_id == bindparam("tenant"), revisions.c.at <= bindparam("moment")
             ),
         )
 

@@ -138,6 +138,7 @@ changes: Final = _table(
     Column("action", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("key", Text, nullable=False),
+    Column("subject_type", Text, nullable=False),
     Column("subject_id", Text, nullable=False),
     Column("target_id", Text),
     Column("before", Text),
@@ -145,8 +146,23 @@ changes: Final = _table(
     Column("hash", Text, nullable=False),
     PrimaryKeyConstraint("organization_id", "revision", "ordinal"),
 )
-Index("ix_changes_at", changes.c.organization_id, changes.c.at)
-Index("ix_changes_subject_id", changes.c.organization_id, changes.c.subject_id)
+for _columns in (("subject_type", "action"), ("subject_id",), ("target_id",), ("actor_id",)):
+    Index(
+        f"ix_changes_{'_'.join(_columns)}",
+        changes.c.organization_id,
+        *(changes.c[column] for column in _columns),
+        changes.c.revision,
+        changes.c.ordinal,
+    )
+
+revisions: Final = _table(
+    "revisions",
+    Column("organization_id", Text, nullable=False),
+    Column("revision", _Big, nullable=False),
+    Column("at", _Big, nullable=False),
+    PrimaryKeyConstraint("organization_id", "revision"),
+)
+Index("ix_revisions_at", revisions.c.organization_id, revisions.c.at)
 
 responses: Final = _table(
     "idempotent_responses",

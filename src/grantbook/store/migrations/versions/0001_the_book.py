@@ -151,6 +151,7 @@ def upgrade() -> None:
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("subject_type", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Text(), nullable=False),
         sa.Column("target_id", sa.Text(), nullable=True),
         sa.Column("before", sa.Text(), nullable=True),
@@ -159,8 +160,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "revision", "ordinal", name=op.f("pk_changes")),
         sqlite_strict=True,
     )
-    op.create_index("ix_changes_at", "changes", ["organization_id", "at"], unique=False)
-    op.create_index("ix_changes_subject_id", "changes", ["organization_id", "subject_id"], unique=False)
+    op.create_index(
+        "ix_changes_actor_id", "changes", ["organization_id", "actor_id", "revision", "ordinal"], unique=False
+    )
+    op.create_index(
+        "ix_changes_subject_id", "changes", ["organization_id", "subject_id", "revision", "ordinal"], unique=False
+    )
+    op.create_index(
+        "ix_changes_subject_type_action",
+        "changes",
+        ["organization_id", "subject_type", "action", "revision", "ordinal"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_changes_target_id", "changes", ["organization_id", "target_id", "revision", "ordinal"], unique=False
+    )
     op.create_table(
         "containments",
         sa.Column("organization_id", sa.Text(), nullable=False),
@@ -546,6 +560,15 @@ def upgrade() -> None:
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
     )
+    op.create_table(
+        "revisions",
+        sa.Column("organization_id", sa.Text(), nullable=False),
+        sa.Column("revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "revision", name=op.f("pk_revisions")),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_revisions_at", "revisions", ["organization_id", "at"], unique=False)
     op.create_table(
         "role_assignments",
         sa.Column("organization_id", sa.Text(), nullable=False),
