@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from grantbook.http.middleware import trace_id_of
 from grantbook.model.errors import (
@@ -54,6 +55,7 @@ STATUS: Final[Mapping[str, int]] = {
 }
 _CHALLENGE: Final = 'Bearer realm="grantbook"'
 _RETRY_AFTER_S: Final = 1
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MAX_PROBLEMS: Final = 100
 _MAX_FIELD: Final = 200
 
@@ -105,7 +107,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        return response_of(_translate_http(request, error), trace_id_of(request.scope), error.headers)
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+        return response_of(_translate_http(request, error), trace_id_of(request.scope), headers)
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, _: Exception) -> Response:
@@ -137,6 +140,15 @@ def _sentence(field: str, problem: Mapping[str, Any], content_type: str) -> str:
         return f"{field} is not a known field"
     text = str(problem["msg"])
     return f"{field}: {text[:1].lower()}{text[1:]}"
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the address takes: one address may have several routes, and each knows only its own."""
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _translate_http(request: Request, error: HTTPException) -> GrantbookError:

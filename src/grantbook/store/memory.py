@@ -1,5 +1,6 @@
 """The reference store: plain dictionaries behind a lock. It keeps every promise of the port and nothing on disk."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from grantbook.model.facts import (
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
-from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
+from grantbook.store.port import SMALL_LETTERS, Author, Change, Contains, F, Head, Lookup, StoredResponse, Where
 
 
 @dataclass(slots=True)
@@ -78,6 +79,9 @@ class MemorySnapshot:
 
     def count(self, kind: type[Fact], *where: Where) -> int:
         return len(self.select(kind, *where))
+
+    def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
+        return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
         found: dict[str, Department] = {}
@@ -287,11 +291,25 @@ class MemoryStore:
 
 def _matches(fact: Fact, where: tuple[Where, ...]) -> bool:
     return not where or any(
-        all(
-            getattr(fact, name) in wanted
-            if isinstance(wanted, Collection) and not isinstance(wanted, str)
-            else getattr(fact, name) == wanted
-            for name, wanted in conditions.items()
-        )
-        for conditions in where
+        all(_holds(_value(fact, name), wanted) for name, wanted in conditions.items()) for conditions in where
     )
+
+
+def _value(fact: Fact, name: str) -> Any:
+    name, _, key = name.partition(".")
+    value = getattr(fact, name)
+    return value.get(key) if key else value
+
+
+def _holds(value: Any, wanted: str | int | Collection[str] | Contains | None) -> bool:
+    match wanted:
+        case Contains():
+            return value is not None and _lower(wanted.text) in _lower(value)
+        case None | str() | int():
+            return bool(value == wanted)
+        case _:
+            return value in wanted
+
+
+def _lower(text: str) -> str:
+    return text.translate(SMALL_LETTERS)

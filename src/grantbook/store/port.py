@@ -4,14 +4,16 @@ A store keeps, for each organization, versions of facts and the changes that mad
 makes one revision: all of its facts and changes become visible together, or none do. A snapshot sees one
 revision, whole, and does not move. Facts of one organization cannot be reached through another's snapshot.
 
-`Where` is a conjunction: each field equals the value, or is in the collection. Several of them are a disjunction;
-none at all means every fact of the kind.
+`Where` is a conjunction: each field equals the value, is in the collection, or contains the text. "attributes.x" is
+the text under x in a field that holds an object. Several of them are a disjunction; none at all means every fact of
+the kind.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from string import ascii_lowercase, ascii_uppercase
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -20,7 +22,17 @@ from grantbook.model.facts import Containment, Department, EntityRef, Fact
 from grantbook.model.instants import Instant
 
 F = TypeVar("F", bound=Fact)
-Where = Mapping[str, str | int | Collection[str] | None]
+SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A text anywhere in a field; letters A to Z count as their small ones."""
+
+    text: str
+
+
+Where = Mapping[str, str | int | Collection[str] | Contains | None]
 
 
 class Lookup(StrEnum):
@@ -102,6 +114,17 @@ class Snapshot(Protocol):
         """
 
     def count(self, kind: type[Fact], *where: Where) -> int:
+        """How many match."""
+
+    def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
+        """How many match, by the value of a text field; values that none has are left out."""
+
+    def find_changes(
+        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+    ) -> list[Change]:
+        """Changes that match, of the revisions `first` to `last`, newest first."""
+
+    def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         """How many match."""
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:

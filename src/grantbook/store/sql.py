@@ -1,6 +1,7 @@
 """The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -119,6 +120,14 @@ class SqlSnapshot:
         shape, values = self._statements.shape_and_values(where)
         ((count,),) = self._rows(self._statements.count(kind, shape), values)
         return int(count)
+
+    def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
+        if self._past is not None:
+            return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
+        shape, values = self._statements.shape_and_values(where)
+        return {
+            str(value): int(count) for value, count in self._rows(self._statements.tally(kind, field, shape), values)
+        }
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
         return self._closure(Department, "id", "parent_id", department_ids)

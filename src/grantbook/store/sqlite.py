@@ -64,6 +64,9 @@ class SqliteDialect:
         condition: Condition = column.in_(select(rows.c.value))
         return condition
 
+    def text_in(self, column: Any, key: str) -> Any:
+        return func.json_extract(column, f'$."{key}"')
+
     def list_value(self, values: Collection[str]) -> str:
         return msgspec.json.encode(list(values)).decode()
 

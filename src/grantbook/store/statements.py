@@ -27,14 +27,14 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Department, Fact
-from grantbook.store.port import Where
+from grantbook.store.port import SMALL_LETTERS, Contains, Where
 from grantbook.store.tables import FACT_TABLES, changes, heads, lookups, responses, revisions, user_organizations
 
 Shape: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
 Condition: TypeAlias = ColumnElement[bool]
 
 STREAM_ROWS: Final = 1_000
-_NULL, _ONE, _MANY = "null", "one", "many"
+_NULL, _ONE, _MANY, _CONTAINS = "null", "one", "many", "contains"
 
 
 class Dialect(Protocol):
@@ -62,6 +62,9 @@ class Dialect(Protocol):
 
     def is_in(self, column: Any, parameter: str) -> Condition:
         """`column` in the list that is bound as one value."""
+
+    def text_in(self, column: Any, key: str) -> Any:
+        """The text under a key of the object in the column."""
 
     def list_value(self, values: Collection[str]) -> Any:
         """The list as that value."""
@@ -133,6 +136,14 @@ class Statements:
             return select(func.count()).select_from(table).where(_live(table), self._matching(table, shape))
 
         return self._get(("count", kind, shape), build)
+
+    def tally(self, kind: type[Fact], field: str, shape: Shape) -> Prepared:
+        def build() -> Any:
+            table = FACT_TABLES[kind]
+            matching = select(table.c[field], func.count()).where(_live(table), self._matching(table, shape))
+            return matching.group_by(table.c[field])
+
+        return self._get(("tally", kind, field, shape), build)
 
     def closure(self, kind: type[Fact], near: str, far: str, *, past: bool) -> Prepared:
         """Facts whose `near` column is among the ids reached from `:start` by following `near` to `far`.
@@ -277,29 +288,48 @@ class Statements:
         for position, conditions in enumerate(where):
             each: list[tuple[str, str]] = []
             for name, wanted in conditions.items():
-                if wanted is None:
-                    each.append((name, _NULL))
-                elif isinstance(wanted, str | int):
-                    each.append((name, _ONE))
-                    values[f"w{position}_{name}"] = wanted
-                else:
-                    each.append((name, _MANY))
-                    values[f"w{position}_{name}"] = self._dialect.list_value(wanted)
+                form, value = self._form(wanted)
+                each.append((name, form))
+                if form != _NULL:
+                    values[_parameter(position, name)] = value
             shape.append(tuple(each))
         return tuple(shape), values
 
     def _matching(self, table: Table, shape: Shape) -> Condition:
         alternatives = [
-            and_(True, *(self._condition(table.c[name], form, f"w{position}_{name}") for name, form in conditions))
+            and_(True, *(self._condition(table, name, form, _parameter(position, name)) for name, form in conditions))
             for position, conditions in enumerate(shape)
         ]
         return or_(*alternatives) if alternatives else and_(True)
 
-    def _condition(self, column: Any, form: str, parameter: str) -> Condition:
+    def _form(self, wanted: Any) -> tuple[str, Any]:
+        match wanted:
+            case None:
+                return _NULL, None
+            case str() | int():
+                return _ONE, wanted
+            case Contains():
+                return _CONTAINS, f"%{_escaped(wanted.text.translate(SMALL_LETTERS))}%"
+            case _:
+                return _MANY, self._dialect.list_value(wanted)
+
+    def _condition(self, table: Table, name: str, form: str, parameter: str) -> Condition:
+        name, _, key = name.partition(".")
+        column = self._dialect.text_in(table.c[name], key) if key else table.c[name]
         if form == _MANY:
             return self._dialect.is_in(column, parameter)
+        if form == _CONTAINS:
+            return func.lower(column).like(bindparam(parameter), escape="\\")
         condition: Condition = column.is_(None) if form == _NULL else column == bindparam(parameter)
         return condition
+
+
+def _parameter(position: int, name: str) -> str:
+    return f"w{position}_{name.replace('.', '_')}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _columns(kind: type[Fact]) -> list[Any]:
