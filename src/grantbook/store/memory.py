@@ -83,6 +83,18 @@ class MemorySnapshot:
     def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
         return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
 
+    def find_changes(
+        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+    ) -> list[Change]:
+        last = self.revision if last is None else min(last, self.revision)
+        found = [
+            change for change in self._book.changes if first <= change.revision <= last and _matches(change, where)
+        ]
+        return found[::-1][skip : skip + limit]
+
+    def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
+        return len(self.find_changes(*where, first=first, last=last, skip=0, limit=len(self._book.changes)))
+
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
         found: dict[str, Department] = {}
         waiting = list(department_ids)
@@ -289,13 +301,13 @@ class MemoryStore:
         """Nothing to release."""
 
 
-def _matches(fact: Fact, where: tuple[Where, ...]) -> bool:
+def _matches(fact: Fact | Change, where: tuple[Where, ...]) -> bool:
     return not where or any(
         all(_holds(_value(fact, name), wanted) for name, wanted in conditions.items()) for conditions in where
     )
 
 
-def _value(fact: Fact, name: str) -> Any:
+def _value(fact: Fact | Change, name: str) -> Any:
     name, _, key = name.partition(".")
     value = getattr(fact, name)
     return value.get(key) if key else value

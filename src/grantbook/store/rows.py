@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from grantbook.model.facts import Fact
+from grantbook.store.port import Change
 from grantbook.store.tables import BOOLEANS, FACT_TABLES, OBJECTS, TUPLES
 
 
@@ -32,6 +33,11 @@ class Shape:
             if values[name] is not None:
                 values[name] = int(values[name]) if name in BOOLEANS else json.dumps(values[name])
         return values
+
+
+def change_of(row: Sequence[Any]) -> Change:
+    """The change in a row of its columns."""
+    return Change(**dict(zip(Change.__struct_fields__, row, strict=True)))
 
 
 def _strings(value: str) -> tuple[str, ...]:

@@ -15,11 +15,9 @@ from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
 from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
-from grantbook.store.rows import SHAPES
+from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
 from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
-
-_CHANGE_FIELDS = Change.__struct_fields__
 
 
 class Session:
@@ -125,9 +123,24 @@ class SqlSnapshot:
         if self._past is not None:
             return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
         shape, values = self._statements.shape_and_values(where)
-        return {
-            str(value): int(count) for value, count in self._rows(self._statements.tally(kind, field, shape), values)
-        }
+        rows = self._rows(self._statements.tally(kind, field, shape), values)
+        return {str(value): int(count) for value, count in rows}
+
+    def find_changes(
+        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+    ) -> list[Change]:
+        shape, values = self._statements.shape_and_values(where)
+        values.update(first=first, last=self._last(last), skip=skip, limit=limit)
+        return [change_of(row) for row in self._rows(self._statements.find_changes(shape), values)]
+
+    def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
+        shape, values = self._statements.shape_and_values(where)
+        values.update(first=first, last=self._last(last))
+        ((count,),) = self._rows(self._statements.count_changes(shape), values)
+        return int(count)
+
+    def _last(self, last: int | None) -> int:
+        return self.revision if last is None else min(last, self.revision)
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
         return self._closure(Department, "id", "parent_id", department_ids)
@@ -379,7 +392,7 @@ class SqlStore:
                     after_ordinal=place[1],
                 )
             for row in rows:
-                yield Change(**dict(zip(_CHANGE_FIELDS, row, strict=True)))
+                yield change_of(row)
             if len(rows) < STREAM_ROWS:
                 return
             place = (rows[-1][0], rows[-1][1])

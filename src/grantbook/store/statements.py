@@ -34,6 +34,7 @@ Shape: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
 Condition: TypeAlias = ColumnElement[bool]
 
 STREAM_ROWS: Final = 1_000
+_CHANGE_COLUMNS: Final = [column for column in changes.c if column.name != "organization_id"]
 _NULL, _ONE, _MANY, _CONTAINS = "null", "one", "many", "contains"
 
 
@@ -250,13 +251,36 @@ class Statements:
             ),
         )
 
+    def find_changes(self, shape: Shape) -> Prepared:
+        """Matching changes between two revisions, newest first."""
+
+        def build() -> Select[Any]:
+            query = select(*_CHANGE_COLUMNS).where(*self._changes_between(shape))
+            newest = (changes.c.revision.desc(), changes.c.ordinal.desc())
+            return query.order_by(*newest).offset(bindparam("skip")).limit(bindparam("limit"))
+
+        return self._get(("find_changes", shape), build)
+
+    def count_changes(self, shape: Shape) -> Prepared:
+        def build() -> Select[Any]:
+            return select(func.count()).select_from(changes).where(*self._changes_between(shape))
+
+        return self._get(("count_changes", shape), build)
+
+    def _changes_between(self, shape: Shape) -> tuple[Condition, ...]:
+        return (
+            changes.c.organization_id == bindparam("tenant"),
+            changes.c.revision >= bindparam("first"),
+            changes.c.revision <= bindparam("last"),
+            self._matching(changes, shape),
+        )
+
     def changes_after(self) -> Prepared:
-        names = [column for column in changes.c if column.name != "organization_id"]
         place = tuple_(bindparam("after_revision"), bindparam("after_ordinal"))
         return self._get(
             "changes_after",
             lambda: (
-                select(*names)
+                select(*_CHANGE_COLUMNS)
                 .where(
                     changes.c.organization_id == bindparam("tenant"),
                     tuple_(changes.c.revision, changes.c.ordinal) > place,
