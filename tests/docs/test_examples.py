@@ -1,0 +1,120 @@
+"""The examples of the documentation do what they say: run against the demo organization on a real server."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import httpx
+import pytest
+
+from tests.serving import Server, serving
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+SERVED_AT: Final = "http://127.0.0.1:8420"
+
+
+class Demo(NamedTuple):
+    """The demo organization, and a key to it."""
+
+    server: Server
+    key: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with serving(tmp_path_factory.mktemp("demo")) as server:
+        made = _grantbook("demo", "--database", server.database, "--json")
+        yield Demo(server, json.loads(made)["api_key"])
+
+
+def _grantbook(*arguments: str) -> str:
+    command = [sys.executable, "-m", "grantbook", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def _blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def _curl(command: str, demo: Demo) -> Any:
+    """Send what the curl command would send, to the server of the test."""
+    url = f"{demo.server.url}/v1/organizations/org_demo"
+    command = command.replace("$URL", url).replace("$GRANTBOOK_API_KEY", demo.key).replace("\\\n", " ")
+    words = shlex.split(command)
+    assert words.pop(0) == "curl"
+    address, body, headers = "", None, {}
+    while words:
+        match words.pop(0):
+            case "-s":
+                pass
+            case "-H":
+                name, _, value = words.pop(0).partition(": ")
+                headers[name] = value
+            case "-d":
+                body = words.pop(0)
+            case word:
+                address = word
+    answer = httpx.request("GET" if body is None else "POST", address, headers=headers, content=body)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def test_the_first_five_requests_answer_as_the_readme_says(demo: Demo) -> None:
+    commands = [block for block in _blocks("bash") if block.startswith("curl")]
+    assert len(commands) == 5
+    check, explain, grant, users, entities = (_curl(command, demo) for command in commands)
+    assert (check["allowed"], check["access_level"]) == (True, "write")
+    (path,) = explain["grant_paths"]
+    assert (path["type"], path["source_name"], path["slice_id"]) == ("department", "Engineering", "kslice_runbooks")
+    assert (grant["grantee_name"], grant["reason"]) == ("Gina Rossi", "Customer visit")
+    assert _curl(commands[2], demo)["id"] == grant["id"]
+    assert {"usr_chloe", "usr_dev", "usr_gina"} <= {user["user_id"] for user in users["users"]}
+    assert "kslice_runbooks" in {entry["slice_id"] for entry in entities["slice_access"]}
+
+
+def test_the_picture_of_the_readme_is_what_the_server_says(demo: Demo) -> None:
+    command = """curl -s "$URL/access/users-with-access?entity_type=vector_store&entity_id=vs_incidents" """
+    users = {user["user_id"]: user for user in _curl(command + '-H "X-API-Key: $GRANTBOOK_API_KEY"', demo)["users"]}
+    assert [path["type"] for path in users["usr_dev"]["grant_paths"]] == ["department"]
+    assert users["usr_dev"]["access_level"] == "add_new"
+    assert [path["type"] for path in users["usr_chloe"]["grant_paths"]] == ["owner", "role", "department"]
+    assert users["usr_chloe"]["access_level"] == "admin"
+    through_composite = users["usr_chloe"]["grant_paths"][1]
+    assert (through_composite["composite_id"], through_composite["slice_id"]) == (
+        "kslice_onboarding",
+        "kslice_runbooks",
+    )
+
+
+@pytest.mark.parametrize("example", _blocks("python"))
+def test_a_python_example_of_the_readme_runs(example: str, demo: Demo, tmp_path: Path) -> None:
+    environment = {**os.environ, "GRANTBOOK_API_KEY": demo.key}
+    script = example.replace(SERVED_AT, demo.server.url)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
+
+
+def test_the_commands_of_the_readme_are_there() -> None:
+    lines = [line.removeprefix("$ grantbook ") for block in _blocks("console") for line in block.splitlines()]
+    commands = {line.split()[0] for line in lines if not line.startswith("$ make")}
+    assert commands
+    known = _grantbook("--help")
+    assert all(re.search(rf"^  {command} ", known, re.MULTILINE) for command in commands)
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for document in documents:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
