@@ -1,0 +1,248 @@
+"""House rules that a machine can check. Each says why; design.md and style.md say more."""
+
+import ast
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from grantbook.model.errors import GrantbookError, all_errors
+from tests.architecture.code import SOURCE, Function, Module, modules
+
+MAX_FUNCTION_LINES = 70
+MAX_FILE_LINES = 600
+MAX_LINE_LENGTH = 120
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "gmtime", "localtime"}
+MAY_READ_THE_CLOCK = {"bootstrap.py", "http/errors.py"}  # the latter for the time on an error, which decides nothing
+
+
+def test_the_rules_look_at_the_whole_package() -> None:
+    """So that a rule cannot hold because nothing was found."""
+    assert {"model", "engine", "store", "service", "bootstrap.py", "settings.py"} <= {each.room for each in modules()}
+    assert sum(1 for each in modules() for _ in each.functions()) > 200
+
+
+def test_functions_are_short() -> None:
+    """One that is not does several things, of which only some are tested."""
+    assert [
+        module.at(function, f"{function.name}: {_length(function)} lines")
+        for module in modules()
+        for function in module.functions()
+        if _length(function) > MAX_FUNCTION_LINES
+    ] == []
+
+
+def _length(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def test_files_are_short() -> None:
+    """A long file is a sign that two rooms share a wall."""
+    assert [
+        f"{module.path}: {count} lines"
+        for module in modules()
+        if (count := len(module.text.splitlines())) > MAX_FILE_LINES
+    ] == []
+
+
+def test_the_model_imports_only_the_standard_library_and_itself() -> None:
+    """So that the meaning of access can be read, tested and reused without anything else."""
+    allowed = sys.stdlib_module_names | {"grantbook"}
+    assert [
+        f"{module.path} imports {name}"
+        for module in modules()
+        if module.room == "model"
+        for name in module.imports()
+        if name.partition(".")[0] not in allowed
+        or (name.startswith("grantbook") and not name.startswith("grantbook.model"))
+    ] == []
+
+
+def test_the_model_touches_no_file_process_or_network() -> None:
+    """Time, randomness and text arrive as arguments."""
+    effects = {
+        "os",
+        "io",
+        "pathlib",
+        "socket",
+        "subprocess",
+        "threading",
+        "random",
+        "secrets",
+        "time",
+        "urllib",
+        "http",
+    }
+    assert [
+        f"{module.path} imports {name}"
+        for module in modules()
+        if module.room == "model"
+        for name in module.imports()
+        if name.partition(".")[0] in effects
+    ] == []
+
+
+def test_imports_are_absolute() -> None:
+    """So that a search for a module finds everybody who uses it."""
+    assert [
+        f"{module.path} imports {name}" for module in modules() for name in module.imports() if name.startswith(".")
+    ] == []
+
+
+def test_only_the_edges_read_the_clock() -> None:
+    """A clock that is not an argument cannot be set by a test, nor agree with the transaction's time."""
+    assert [
+        module.at(node, ast.unparse(node.func))
+        for module in modules()
+        if module.path not in MAY_READ_THE_CLOCK
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _reads_the_clock(node)
+    ] == []
+
+
+def _reads_the_clock(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Attribute(value=ast.Name(id="datetime" | "date" | "time"), attr=name):
+            return name in CLOCKS
+        case ast.Attribute(value=ast.Attribute(value=ast.Name(id="datetime")), attr=name):
+            return name in CLOCKS
+        case ast.Name(id=name):
+            return name in {"time_ns", "utcnow"}
+        case _:
+            return False
+
+
+def test_the_clock_rule_sees_the_ways_to_break_it() -> None:
+    breaches = ["time.time()", "time.time_ns()", "datetime.now(UTC)", "datetime.datetime.utcnow()", "date.today()"]
+    for text in breaches:
+        node = ast.parse(text, mode="eval").body
+        assert isinstance(node, ast.Call)
+        assert _reads_the_clock(node)
+    for text in ["self._clock()", "desk.clock()", "time.monotonic()", "datetime.fromisoformat(text)"]:
+        node = ast.parse(text, mode="eval").body
+        assert isinstance(node, ast.Call)
+        assert not _reads_the_clock(node)
+
+
+def test_modules_and_public_names_say_what_they_are() -> None:
+    """Methods that keep a promise made elsewhere (a protocol, a base class) say it there."""
+    assert [place for module in modules() for place in _undocumented(module)] == []
+
+
+def _undocumented(module: Module) -> Iterator[str]:
+    is_empty = not module.tree.body
+    if not is_empty and ast.get_docstring(module.tree) is None:
+        yield f"{module.path} has no docstring"
+    for node in module.tree.body:
+        is_public = isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_")
+        if is_public and isinstance(node, ast.ClassDef | Function) and ast.get_docstring(node) is None:
+            yield module.at(node, node.name)
+
+
+def test_no_docstring_only_repeats_the_name() -> None:
+    assert [
+        module.at(node, node.name)
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef | Function) and _repeats_its_name(node.name, ast.get_docstring(node) or "")
+    ] == []
+
+
+def _repeats_its_name(name: str, docstring: str) -> bool:
+    words = docstring.lower().strip(".").split()
+    return bool(words) and "".join(words) == name.replace("_", "").lower()
+
+
+def test_nothing_is_printed_or_left_to_do() -> None:
+    """What a program has to say goes through its edges: the command line's output, the server's log."""
+    assert [
+        module.at(node, "print")
+        for module in modules()
+        if module.room != "cli"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "breakpoint"}
+    ] == []
+    marks = ("TODO", "FIXME", "XXX")
+    assert [f"{module.path} has a {mark}" for module in modules() for mark in marks if mark in module.text] == []
+
+
+def test_no_error_is_swallowed() -> None:
+    """A bare `except:` or an `except Exception: pass` would turn a broken store into an answer."""
+    assert [
+        module.at(node, "except") if isinstance(node, ast.stmt) else f"{module.path}:{node.lineno} except"
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or (_is_broad(node) and _does_nothing(node)))
+    ] == []
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.type, ast.Name) and handler.type.id in {"Exception", "BaseException"}
+
+
+def _does_nothing(handler: ast.ExceptHandler) -> bool:
+    return all(isinstance(statement, ast.Pass | ast.Continue) for statement in handler.body)
+
+
+def test_the_package_tells_type_checkers_that_it_is_typed() -> None:
+    """Source: PEP 561."""
+    assert (SOURCE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("error", all_errors(), ids=lambda error: error.__name__)
+def test_every_error_has_a_code_and_two_sentences_of_its_own(error: type[GrantbookError]) -> None:
+    """An inherited code would hide one error behind another."""
+    own = vars(error)
+    assert {"code", "message", "system_message"} <= own.keys()
+    assert error.code.replace("_", "").isalpha()
+    assert error.code.isupper()
+    assert error.message.endswith(".")
+    assert not error.system_message.endswith(".")
+    assert "{" not in error.message + error.system_message
+    assert error.__doc__
+
+
+def test_no_two_errors_share_a_code() -> None:
+    codes = [error.code for error in all_errors()]
+    assert len(set(codes)) == len(codes)
+
+
+def test_every_error_of_the_package_is_in_the_catalogue() -> None:
+    """Errors are values of the model; a class that is made elsewhere would not be translated at the edges."""
+    names = {error.__name__ for error in all_errors()}
+    assert [
+        module.at(node, node.name)
+        for module in modules()
+        if module.path != "model/errors.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & names
+    ] == []
+
+
+def test_codes_that_are_given_by_hand_do_not_clash_with_those_of_other_errors() -> None:
+    """`Conflict(code="MEMBER_ALREADY_EXISTS")` narrows an error; it must not pretend to be another one."""
+    taken = {error.code: error.__name__ for error in all_errors()}
+    found = [
+        (module.at(node, ast.unparse(node.func)), str(keyword.value.value))
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in taken.values()
+        for keyword in node.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+    ]
+    assert found
+    assert [(place, code) for place, code in found if taken.get(code, place.rpartition(" ")[2]) not in place] == []
+
+
+def test_errors_are_raised_with_texts_that_hold_no_secrets() -> None:
+    """Details go out on the wire: nothing in them may be called a secret, a digest or a password."""
+    forbidden = {"secret", "digest", "password", "token"}
+    taken = {error.__name__ for error in all_errors()}
+    assert [
+        module.at(node, f"{ast.unparse(node.func)}({keyword.arg})")
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in taken
+        for keyword in node.keywords
+        if keyword.arg in forbidden
+    ] == []

@@ -1,0 +1,67 @@
+"""Reading the record from a place on, and by what stood in a fact before or after a change."""
+
+import pytest
+
+from grantbook.model.facts import EntityRef, Principal
+from grantbook.store.port import Change, Contains, Store, Where
+from tests.worlds import AUTHOR, ORGANIZATION, department, deposit, grant, user
+
+STORE = EntityRef("vector_store", "vs_1")
+SLICE = EntityRef("knowledge_slice", "vs_1")
+
+
+def _write_some(store: Store) -> list[Change]:
+    """Five revisions, two changes in most; the changes, newest first."""
+    first, second = grant(STORE, user("usr_1"), "read"), grant(SLICE, user("usr_1"), "write")
+    deposit(store, ORGANIZATION, [department("dept_1", name="Law"), department("dept_2", name="Größe 50%")])
+    deposit(store, ORGANIZATION, [first, second])
+    with store.transaction(ORGANIZATION, AUTHOR) as book:
+        book.replace(department("dept_1", name="Law"), department("dept_1", name="Lawyers"), "updated")
+    with store.transaction(ORGANIZATION, AUTHOR) as book:
+        book.remove(second, "revoked")
+        book.remove(first, "revoked")
+    deposit(store, ORGANIZATION, [grant(STORE, Principal("department", "dept_1"), "admin")])
+    deposit(store, "org_other", [grant(STORE, user("usr_1"), "read")])
+    return list(store.changes(ORGANIZATION))[::-1]
+
+
+def test_changes_go_on_before_a_place(store: Store) -> None:
+    changes = _write_some(store)
+    with store.snapshot(ORGANIZATION) as snapshot:
+        for position, change in enumerate(changes):
+            place = (change.revision, change.ordinal)
+            assert snapshot.find_changes(before=place, skip=0, limit=100) == changes[position + 1 :]
+            assert snapshot.find_changes(before=place, skip=1, limit=2) == changes[position + 2 : position + 4]
+        assert snapshot.find_changes(before=(99, 0), skip=0, limit=100) == changes
+        assert snapshot.find_changes(before=(4, 1), last=3, first=2, skip=0, limit=100) == changes[3:6]
+
+
+def test_changes_that_come_later_do_not_shift_what_comes_before_a_place(store: Store) -> None:
+    changes = _write_some(store)
+    deposit(store, ORGANIZATION, [department("dept_9")])
+    with store.snapshot(ORGANIZATION) as snapshot:
+        assert snapshot.find_changes(before=(5, 0), skip=0, limit=100) == changes[1:]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([{"after.entity_type": "vector_store"}], [(5, 0), (2, 0)]),
+        ([{"before.entity_type": "vector_store"}], [(4, 1)]),
+        ([{"after.access_level": "admin", "subject_id": "vs_1"}], [(5, 0)]),
+        ([{"before.access_level": {"read", "write"}}], [(4, 1), (4, 0)]),
+        ([{"after.name": Contains("LAW")}], [(3, 0), (1, 0)]),
+        ([{"before.name": Contains("law")}, {"after.name": Contains("0%")}], [(3, 0), (1, 1)]),
+        ([{"after.name": Contains("_")}], []),
+        ([{"after.nothing": "x"}], []),
+        ([{"kind": "Grant", "after": None}], [(4, 1), (4, 0)]),
+    ],
+)
+def test_changes_are_found_by_the_fact_before_and_after(
+    store: Store, where: list[Where], expected: list[tuple[int, int]]
+) -> None:
+    _write_some(store)
+    with store.snapshot(ORGANIZATION) as snapshot:
+        found = snapshot.find_changes(*where, skip=0, limit=100)
+        assert [(change.revision, change.ordinal) for change in found] == expected
+        assert snapshot.count_changes(*where) == len(expected)

@@ -1,0 +1,47 @@
+"""Shared by all tests: the clock, every kind of store, and how hard hypothesis tries."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from grantbook.store.memory import MemoryStore
+from grantbook.store.port import Store
+from grantbook.store.sqlite import open_sqlite
+from tests.worlds import FakeClock
+
+STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
+    "memory": lambda _, clock: MemoryStore(clock),
+    "sqlite": lambda directory, clock: open_sqlite(f"sqlite:///{directory}/book.db", clock),
+}
+
+settings.register_profile(
+    "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)  # --hypothesis-profile=deep
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
+    """An empty book, in each kind of store."""
+    opened = STORES[request.param](tmp_path, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=STORES, scope="module")
+def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One book for many random worlds, each in an organization of its own; its clock stands still."""
+    opened = STORES[request.param](tmp_path_factory.mktemp("book"), FakeClock())
+    yield opened
+    opened.close()
