@@ -1,8 +1,9 @@
 """Runs the server: uvicorn with as many processes as asked for, each with its own desk on the same database."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -12,6 +13,9 @@ from fastapi import FastAPI
 
 from grantbook.bootstrap import load_vocabulary, open_desk
 from grantbook.http.app import create_app
+from grantbook.model.errors import StoreUnavailable
+from grantbook.service.desk import Desk
+from grantbook.service.key_uses import FLUSH_EVERY_S
 from grantbook.settings import Settings
 
 _HANDED_ON: Final = "GRANTBOOK_SERVE_SETTINGS"
@@ -43,12 +47,24 @@ def application() -> FastAPI:
     """The application of one process, on the settings that `serve` handed on."""
     settings = msgspec.convert(msgspec.json.decode(os.environ[_HANDED_ON]), Settings)
     desk = open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file))
-    app = create_app(desk)
+    app = create_app(desk, public_url=settings.url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        flushing = asyncio.create_task(_flush_now_and_then(desk))
         yield
+        flushing.cancel()
+        with suppress(StoreUnavailable):
+            desk.key_uses.flush(desk.store)
         desk.store.close()
 
     app.router.lifespan_context = lifespan
     return app
+
+
+async def _flush_now_and_then(desk: Desk) -> None:
+    """Write when keys were used, outside of any request. What cannot be written now waits for the next round."""
+    while True:
+        await asyncio.sleep(FLUSH_EVERY_S)
+        with suppress(StoreUnavailable):
+            await asyncio.to_thread(desk.key_uses.flush, desk.store)

@@ -1,6 +1,7 @@
 """Settings, read once: flags, then `GRANTBOOK_*` in the environment, then a TOML file, then the defaults here."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from grantbook.model.errors import ConfigurationError
 
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
+_PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Settings:
     database: str = "sqlite:///grantbook.db"
     host: str = "127.0.0.1"
     port: int = 8420
+    public_url: str | None = None
     workers: int = 1
     organization: str | None = None
     vocabulary_file: str | None = None
@@ -30,8 +33,16 @@ class Settings:
             raise ConfigurationError("port must be 0 to 65535")
         if not 1 <= self.workers <= 64:
             raise ConfigurationError("workers must be 1 to 64")
+        if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
+            raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ConfigurationError("log_level must be debug, info, warning or error")
+
+    @property
+    def url(self) -> str:
+        """Where people reach the server: the public URL, or without one where it listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from secrets import token_bytes
 from shlex import quote
 from typing import Any, Final
 
@@ -30,12 +31,14 @@ from grantbook.service import departments, entities, grants, keys, members, orga
 from grantbook.service.desk import Caller, Desk, Writing
 from grantbook.service.entities import Draft
 from grantbook.service.grants import NewGrant
+from grantbook.service.knowledge import COMPOSITE, FORM
 from grantbook.service.rule_permissions import Permission
 from grantbook.settings import Settings
 
 DAY: Final = 24 * 3600 * SECOND
 KEY_NAME: Final = "demo"
 _OWNER: Final = Caller(user_id=world.OWNER_ID)
+_ID_BYTES: Final = 16
 
 
 @click.command()
@@ -186,7 +189,7 @@ def _draft(thing: world.Thing) -> Draft:
         {"content" if is_rule else "description": thing.description} if thing.description else {}
     )
     if thing.holds:
-        attributes["is_composite"] = True
+        attributes[FORM] = COMPOSITE
     return Draft(
         ref=EntityRef(thing.type, thing.id),
         name=thing.name,
@@ -210,6 +213,9 @@ def _grant(writing: Writing, given: world.Given) -> NewGrant:
 
 
 def _numbers(first: int) -> RandomBytes:
-    """Not random: the demo's grants have the same ids everywhere, so that the documentation can name them."""
+    """Not random: the demo's grants have the same ids everywhere, so that the documentation can name them.
+
+    What is longer than an id is a secret, and random.
+    """
     numbers = itertools.count(first)
-    return lambda length: next(numbers).to_bytes(length, "big")
+    return lambda length: next(numbers).to_bytes(length, "big") if length <= _ID_BYTES else token_bytes(length)

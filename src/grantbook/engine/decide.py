@@ -1,13 +1,13 @@
 """Access of given users to given entities, by the definition over loaded facts."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from grantbook.engine import loading
 from grantbook.model.facts import EntityRef, Facts, Grant, Principal
 from grantbook.model.instants import Instant
-from grantbook.model.resolution import Access, access_of, principals
+from grantbook.model.resolution import Access, access_of, principals, reach
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.store.port import Snapshot
 
@@ -29,7 +29,7 @@ def access_many(
     return {
         (user_id, entity): access_of(view, vocabulary, user_id, who, entity, at)
         for user_id, entities in entities_of.items()
-        for view, who in [views.of(user_id)]
+        for view, who in [views.of(user_id, entities)]
         for entity in entities
     }
 
@@ -43,16 +43,26 @@ class Views:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._grants_to: defaultdict[Principal, list[Grant]] = defaultdict(list)
-        for grants in facts.grants_on.values():
+        self._grants: dict[EntityRef, dict[Principal, list[Grant]]] = {}
+        for entity, grants in facts.grants_on.items():
+            to = self._grants[entity] = {}
             for grant in grants:
-                self._grants_to[grant.grantee].append(grant)
+                to.setdefault(grant.grantee, []).append(grant)
+        self._holders: dict[EntityRef, tuple[EntityRef, ...]] = {}
 
-    def of(self, user_id: str) -> tuple[Facts, frozenset[Principal]]:
-        """The facts with this user's grants alone, and the user's principals."""
+    def of(self, user_id: str, entities: Iterable[EntityRef]) -> tuple[Facts, frozenset[Principal]]:
+        """The facts with this user's grants on the entities and what contains them, and the user's principals."""
         who = principals(self._facts, user_id)
-        grants_on: defaultdict[EntityRef, tuple[Grant, ...]] = defaultdict(tuple)
-        for principal in who & self._grants_to.keys():
-            for grant in self._grants_to[principal]:
-                grants_on[grant.entity] += (grant,)
+        grants_on: dict[EntityRef, tuple[Grant, ...]] = {}
+        for entity in entities:
+            for holder in self._holders_of(entity):
+                to = self._grants.get(holder)
+                if to and holder not in grants_on:
+                    grants_on[holder] = tuple(grant for principal in who & to.keys() for grant in to[principal])
         return replace(self._facts, grants_on=grants_on), who
+
+    def _holders_of(self, entity: EntityRef) -> tuple[EntityRef, ...]:
+        found = self._holders.get(entity)
+        if found is None:
+            found = self._holders[entity] = tuple(reach(self._facts, entity))
+        return found

@@ -14,11 +14,13 @@ from grantbook.model.facts import (
     Facts,
     Grant,
     Member,
+    Organization,
     Principal,
     Role,
     RoleAssignment,
 )
 from grantbook.model.resolution import OVERRIDE, principals
+from grantbook.model.vocabulary import OPEN_MODES
 from grantbook.store.port import Snapshot, Where
 
 
@@ -48,8 +50,13 @@ def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entiti
     )
 
 
-def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -> Loaded:
-    """Everything that decides what one user reaches; `entities` holds every candidate of the type."""
+def for_user(
+    snapshot: Snapshot, user_id: str, entity_type: str | None = None, *, is_named_only: bool = False
+) -> Loaded:
+    """Everything that decides what one user reaches; `entities` holds every candidate of the type.
+
+    With `is_named_only`, those that a grant or an access target leads to, and none that is only owned or open.
+    """
     people = _people(snapshot, {"user_id": user_id})
     who = _principals(snapshot.organization_id, people, [user_id])
     ids = {principal.id for principal in who}
@@ -62,13 +69,15 @@ def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -
         *(target.entity_id for target in targets),
     }
     of_type: Where = {} if entity_type is None else {"entity_type": entity_type}
-    if any(isinstance(fact, Role) and OVERRIDE in fact.capabilities for fact in people):
-        wanted: list[Where] = [of_type, {"id": reached}]
+    if is_named_only:
+        wanted: list[Where] = [{"id": reached}]
+    elif any(isinstance(fact, Role) and OVERRIDE in fact.capabilities for fact in people):
+        wanted = [of_type, {"id": reached}]
     else:
         wanted = [
             {"id": reached},
             {"owner_id": ids, **of_type},
-            {"access_mode": {"public", "organization"}, **of_type},
+            {"access_mode": OPEN_MODES, **of_type},
         ]
     things = snapshot.select(Entity, *wanted)
     facts = Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
@@ -94,7 +103,7 @@ def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:
         *(thing.owner for thing in things if thing.ref == entity),
         *(Principal("role", role.id) for role in roles if OVERRIDE in role.capabilities),
     }
-    shown_to_all = any(thing.ref == entity and thing.access_mode in {"public", "organization"} for thing in things)
+    shown_to_all = any(thing.ref == entity and thing.access_mode in OPEN_MODES for thing in things)
     if shown_to_all or EVERYONE in named or any(principal.type == "organization" for principal in named):
         people = _people(snapshot)
     else:
@@ -118,12 +127,13 @@ def _named_users(snapshot: Snapshot, named: Collection[Principal]) -> set[str]:
 
 
 def _people(snapshot: Snapshot, *where: Where) -> list[Fact]:
-    """Members, what they joined with the departments above, and their roles."""
+    """Members, what they joined with the departments above, their roles; and the organization, which may be deleted."""
     joined = snapshot.select(DepartmentMember, *where)
     assigned = snapshot.select(RoleAssignment, *where)
     departments: Iterable[Department] = snapshot.departments_above({fact.department_id for fact in joined})
     roles = snapshot.select(Role, {"id": {fact.role_id for fact in assigned}}) if assigned else []
-    return [*snapshot.select(Member, *where), *joined, *departments, *assigned, *roles]
+    organization = snapshot.select(Organization)
+    return [*organization, *snapshot.select(Member, *where), *joined, *departments, *assigned, *roles]
 
 
 def _principals(organization_id: str, people: list[Fact], user_ids: Iterable[str]) -> set[Principal]:

@@ -2,9 +2,9 @@
 
 from grantbook.engine import loading
 from grantbook.engine.decide import Views
-from grantbook.model.facts import EntityRef
+from grantbook.model.facts import EntityRef, Facts
 from grantbook.model.instants import Instant
-from grantbook.model.resolution import Access, access_of
+from grantbook.model.resolution import Access, access_of, principals
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.store.port import Snapshot
 
@@ -22,10 +22,20 @@ def entities_of(
 
     An `access_level` without an `entity_type` counts for the types that have it.
     """
+    found, _ = resolve(snapshot, vocabulary, user_id, at, entity_type=entity_type)
+    if access_level is None:
+        return found
+    return {ref: each for ref, each in found.items() if reaches(vocabulary, ref, each, access_level)}
+
+
+def resolve(
+    snapshot: Snapshot, vocabulary: Vocabulary, user_id: str, at: Instant, *, entity_type: str | None = None
+) -> tuple[dict[EntityRef, Access], Facts]:
+    """Every entity that the user reaches, ordered by type and id, and the facts that say so."""
     loaded = loading.for_user(snapshot, user_id, entity_type)
-    view, who = Views(loaded.facts).of(user_id)
-    found = ((ref, access_of(view, vocabulary, user_id, who, ref, at)) for ref in loaded.entities)
-    return {ref: each for ref, each in found if reaches(vocabulary, ref, each, access_level)}
+    who = principals(loaded.facts, user_id)
+    found = ((ref, access_of(loaded.facts, vocabulary, user_id, who, ref, at)) for ref in loaded.entities)
+    return {ref: each for ref, each in found if each.level is not None}, loaded.facts
 
 
 def users_of(
@@ -39,7 +49,7 @@ def users_of(
     views = Views(loaded.facts)
     found: dict[str, Access] = {}
     for user_id in loaded.users:
-        view, who = views.of(user_id)
+        view, who = views.of(user_id, [entity])
         each = access_of(view, vocabulary, user_id, who, entity, at)
         if reaches(vocabulary, entity, each, access_level):
             found[user_id] = each

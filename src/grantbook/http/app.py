@@ -9,7 +9,20 @@ from starlette.types import ASGIApp
 
 from grantbook.http import decisions, errors, responses
 from grantbook.http.middleware import BodyLimit, Scope, TraceId, trace_id_of
-from grantbook.http.platform import access, directory, knowledge, rules
+from grantbook.http.platform import (
+    access,
+    api_keys,
+    assistants,
+    audit_log,
+    departments,
+    entities,
+    knowledge,
+    members,
+    organizations,
+    roles,
+    rule_permissions,
+    rules,
+)
 from grantbook.model.errors import PayloadTooLarge
 from grantbook.model.limits import MAX_BODY_BYTES
 from grantbook.service.desk import Desk
@@ -23,8 +36,11 @@ is also in the `X-Request-ID` header. Writes take an `Idempotency-Key` (remember
 """
 
 
-def create_app(desk: Desk) -> FastAPI:
-    """The server's ASGI application. The caller keeps the desk and closes its store."""
+def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
+    """The server's ASGI application. The caller keeps the desk and closes its store.
+
+    `public_url` is where people reach it: what links in answers begin with.
+    """
     app = FastAPI(
         title="Grantbook",
         version=version("grantbook"),
@@ -34,8 +50,15 @@ def create_app(desk: Desk) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
+    app.state.public_url = public_url
     errors.install(app)
-    for routes in (access.routes, decisions.routes, rules.routes, knowledge.routes, directory.routes):
+    for routes in (api_keys.routes, audit_log.routes):
+        app.include_router(routes)
+    for routes in (access.routes, decisions.routes, rules.routes, rule_permissions.routes):
+        app.include_router(routes)
+    for routes in (knowledge.routes, assistants.routes, entities.routes):
+        app.include_router(routes)
+    for routes in (organizations.routes, members.routes, members.open_routes, departments.routes, roles.routes):
         app.include_router(routes)
     _add_health(app)
     app.add_middleware(BodyLimit, maximum=MAX_BODY_BYTES, refuse=_too_large)

@@ -21,14 +21,14 @@ routes = router("Decisions")
 _SCOPE: Any = {"openapi_extra": {"x-scope": "check"}}
 
 
-@routes.post(ORGANIZATION + "/access/check", **documented(responses.CheckAnswer), **_SCOPE)
+@routes.post(ORGANIZATION + "/access/check", **documented(responses.CheckAnswer, asks=True), **_SCOPE)
 def check_access(organization_id: str, body: requests.CheckAccess, exchange: Exchanged) -> Response:
     """May this user do this on this entity? A denial is 200 with `allowed: false`."""
     with _reading(exchange, organization_id, body) as reading:
         return Answer(rendering.decision(reading, decisions.check(reading, _question(body)))).response()
 
 
-@routes.post(ORGANIZATION + "/access/check/batch", **documented(responses.BatchAnswer), **_SCOPE)
+@routes.post(ORGANIZATION + "/access/check/batch", **documented(responses.BatchAnswer, asks=True), **_SCOPE)
 def check_access_batch(organization_id: str, body: requests.CheckBatch, exchange: Exchanged) -> Response:
     """Up to 10,000 questions at one revision, answered in order; a bad one is an error of its own."""
     with _reading(exchange, organization_id, body) as reading:
@@ -38,7 +38,7 @@ def check_access_batch(organization_id: str, body: requests.CheckBatch, exchange
         return Answer({"results": results, "revision": revision}).response()
 
 
-@routes.post(ORGANIZATION + "/access/explain", **documented(responses.ExplainAnswer), **_SCOPE)
+@routes.post(ORGANIZATION + "/access/explain", **documented(responses.ExplainAnswer, asks=True), **_SCOPE)
 def explain_access(organization_id: str, body: requests.CheckAccess, exchange: Exchanged) -> Response:
     """The answer with every path to it, and for a denial what would change it."""
     question = _question(body)

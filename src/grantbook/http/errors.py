@@ -25,6 +25,7 @@ from grantbook.model.errors import (
 STATUS: Final[Mapping[str, int]] = {
     "VALIDATION_ERROR": 422,
     "INVALID_CAPABILITY": 422,
+    "DEPARTMENT_CYCLE": 422,
     "DEPARTMENT_HAS_CHILDREN": 422,
     "INVALID_JSON": 400,
     "AUTHENTICATION_REQUIRED": 401,
@@ -112,7 +113,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, _: Exception) -> Response:
-        return response_of(GrantbookError(), trace_id_of(request.scope))
+        trace_id = trace_id_of(request.scope)  # this answer goes out past the middleware that adds the header
+        return response_of(GrantbookError(), trace_id, {"X-Request-ID": trace_id})
 
 
 def translate_validation(error: RequestValidationError, content_type: str) -> GrantbookError:

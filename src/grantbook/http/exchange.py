@@ -1,14 +1,16 @@
 """One request between a caller and the book: who asks, which state to read, and writes that are safe to repeat.
 
-A guarded route first finds out who calls (401), whether the key opens the organization in the path (403) and whether
-its scopes allow the route (403); only then is the body looked at (422), then existence (404), then rights (403).
+A guarded route first finds out who calls (401), whether the key opens the organization that the path or the query
+names (403) and whether its scopes allow the route (403); only then is the body looked at (422), then existence (404),
+then rights (403).
 """
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Depends, Request, Response
@@ -35,17 +37,23 @@ from grantbook.store.port import Lookup, StoredResponse
 REVISION_HEADER: Final = "Grantbook-Revision"
 AT_LEAST_HEADER: Final = "Grantbook-At-Least"
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
+ORGANIZATION_ID: Final = "organization_id"
 STRANGER: Final = "stranger"
+_SEAL: Final = "sealed-with"
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass(slots=True)
 class Answer:
-    """A status and a JSON value; `None` is an empty body."""
+    """A status and a JSON value; `None` is an empty body.
+
+    One that `holds_secret` is kept for a repeated request, but sealed: only the caller's own key opens it.
+    """
 
     body: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    holds_secret: bool = False
 
     def response(self) -> Response:
         content = b"" if self.body is None else msgspec.json.encode(self.body)
@@ -60,6 +68,8 @@ class Exchange:
         self.trace_id = trace_id_of(request.scope)
         self._identity: keys.Identity = request.state.identity
         self._fingerprint: str = request.state.fingerprint
+        self._secret = _secret(request)
+        self._public_url: str = request.app.state.public_url
         self._at_least = request.headers.get(AT_LEAST_HEADER)
         self._idempotency_key: str | None = request.state.idempotency_key
 
@@ -71,6 +81,15 @@ class Exchange:
     @property
     def caller(self) -> Caller:
         return self._identity.caller
+
+    @property
+    def identity(self) -> keys.Identity:
+        """Who calls, with which key."""
+        return self._identity
+
+    def link(self, path: str, **query: str) -> str:
+        """An address for people, under the public URL of the settings: never made of what the request says."""
+        return f"{self._public_url}{path}?{urlencode(query)}"
 
     @contextmanager
     def reading(
@@ -100,13 +119,12 @@ class Exchange:
                 stored = writing.book.find_response(self._stored_key)
                 if stored is not None:
                     return self._replay(stored)
-            before = writing.book.revision
             answer = work(writing)
             response = answer.response()
-            revision = before if writing.book.has_changes else before - 1
-            response.headers[REVISION_HEADER] = token_of(organization_id, revision)
+            response.headers[REVISION_HEADER] = token_after(writing)
             if self._idempotency_key is not None and len(response.body) <= MAX_IDEMPOTENT_RESPONSE_BYTES:
-                writing.book.keep_response(self._stored_key, self._stored(response))
+                nonce = writing.random(16) if answer.holds_secret else b""
+                writing.book.keep_response(self._stored_key, self._stored(response, nonce))
         return response
 
     def derived_id(self, prefix: str, otherwise: str) -> str:
@@ -144,18 +162,38 @@ class Exchange:
     def _replay(self, stored: StoredResponse) -> Response:
         if stored.fingerprint != self._fingerprint:
             raise IdempotencyKeyReused(idempotency_key=self._idempotency_key)
-        return _response(stored.status, stored.body, {**dict(stored.headers), REPLAYED_HEADER: "true"})
+        headers = dict(stored.headers)
+        body = self._sealed(stored.body, bytes.fromhex(headers.pop(_SEAL, "")))
+        return _response(stored.status, body, {**headers, REPLAYED_HEADER: "true"})
 
-    def _stored(self, response: Response) -> StoredResponse:
+    def _stored(self, response: Response, nonce: bytes) -> StoredResponse:
+        seal = ((_SEAL, nonce.hex()),) if nonce else ()
         return StoredResponse(
             fingerprint=self._fingerprint,
             status=response.status_code,
-            headers=((REVISION_HEADER, response.headers[REVISION_HEADER]),),
-            body=bytes(response.body),
+            headers=((REVISION_HEADER, response.headers[REVISION_HEADER]), *seal),
+            body=self._sealed(bytes(response.body), nonce),
         )
 
+    def _sealed(self, body: bytes, nonce: bytes) -> bytes:
+        """The body under a pad that only the caller's secret can make again, or back; as it is without a nonce."""
+        if not nonce:
+            return body
+        pad = shake_256(nonce + self._secret.encode("utf-8", "surrogatepass")).digest(len(body))
+        return bytes(each ^ hidden for each, hidden in zip(body, pad, strict=True))
 
-Exchanged = Annotated[Exchange, Depends(Exchange)]
+
+async def _exchange(request: Request) -> Exchange:
+    return Exchange(request)  # async, since a plain function would cost a hop to a thread
+
+
+Exchanged = Annotated[Exchange, Depends(_exchange)]
+
+
+def token_after(writing: Writing) -> str:
+    """The consistency token of the state that the writing leaves behind."""
+    revision = writing.book.revision if writing.book.has_changes else writing.book.revision - 1
+    return token_of(writing.organization_id, revision)
 
 
 class GuardedRoute(APIRoute):
@@ -164,9 +202,11 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         scope = (self.openapi_extra or {}).get("x-scope")
+        is_in_query = any(field.name == ORGANIZATION_ID for field in self.dependant.query_params)
 
         async def guarded(request: Request) -> Response:
-            await run_in_threadpool(_admit, request, scope)
+            organization_id = (request.query_params if is_in_query else request.path_params).get(ORGANIZATION_ID)
+            await run_in_threadpool(_admit, request, scope, organization_id)
             request.state.fingerprint, request.state.idempotency_key = "", None
             if request.method in _UNSAFE and "idempotency-key" in request.headers:
                 request.state.idempotency_key = _idempotency_key(request)
@@ -176,11 +216,10 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def _admit(request: Request, scope: str | None) -> None:
+def _admit(request: Request, scope: str | None, organization_id: str | None) -> None:
     desk: Desk = request.app.state.desk
     identity = keys.authenticate(desk, _secret(request), trace_id_of(request.scope))
     request.state.identity = identity
-    organization_id = request.path_params.get("organization_id")
     if organization_id is not None:
         keys.require_opens(desk, identity, organization_id)
     wanted = scope or ("read" if request.method == "GET" else "write")

@@ -9,10 +9,11 @@ import msgspec
 from fastapi import Depends, Query
 
 from grantbook.model.errors import ValidationFailed
+from grantbook.model.instants import MAX_INSTANT
 from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 
-T = TypeVar("T")
-Place = tuple[int, str] | tuple[str, str]
+Place = tuple[int, str] | tuple[str, str] | tuple[int, int]
+T = TypeVar("T", bound=Place)
 
 _MAX_CURSOR = 400
 
@@ -20,15 +21,7 @@ _MAX_CURSOR = 400
 class Paging:
     """The part of a list that is asked for."""
 
-    def __init__(
-        self,
-        skip: Annotated[int, Query(ge=0, le=MAX_SKIP, description="Items to leave out before the page.")] = 0,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items in the page.")] = DEFAULT_PAGE,
-        cursor: Annotated[
-            str | None,
-            Query(max_length=_MAX_CURSOR, description="`next_cursor` of the page before, instead of `skip`."),
-        ] = None,
-    ) -> None:
+    def __init__(self, skip: int, limit: int, cursor: str | None) -> None:
         if cursor is not None and skip:
             raise ValidationFailed("cursor", "cursor and skip cannot be used together")
         self.skip = skip
@@ -40,9 +33,12 @@ class Paging:
         if self._cursor is None:
             return None
         try:
-            return msgspec.json.decode(urlsafe_b64decode(self._cursor + "=="), type=form)
+            place = msgspec.json.decode(urlsafe_b64decode(self._cursor + "=="), type=form)
+            if not all(0 <= each <= MAX_INSTANT for each in place if isinstance(each, int)):
+                raise ValueError("no store counts so far")
         except (Error, ValueError, msgspec.MsgspecError) as error:
             raise ValidationFailed("cursor", "cursor must be the next_cursor of an earlier page") from error
+        return place
 
     def page(self, items: Sequence[Any], *, total: int, last: Place | None, has_more: bool) -> dict[str, Any]:
         """The page as every list looks; `last` is the place of its last item."""
@@ -62,7 +58,18 @@ class Paging:
         return slice(first, first + self.limit), first + self.limit < len(places)
 
 
-Paged = Annotated[Paging, Depends(Paging)]
+async def _paging(  # async, since a plain function would cost a hop to a thread
+    skip: Annotated[int, Query(ge=0, le=MAX_SKIP, description="Items to leave out before the page.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items in the page.")] = DEFAULT_PAGE,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=_MAX_CURSOR, description="`next_cursor` of the page before, instead of `skip`."),
+    ] = None,
+) -> Paging:
+    return Paging(skip, limit, cursor)
+
+
+Paged = Annotated[Paging, Depends(_paging)]
 
 
 def _cursor(place: Place) -> str:

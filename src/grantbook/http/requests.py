@@ -9,12 +9,8 @@ from grantbook.model.limits import (
     MAX_BATCH_CHECKS,
     MAX_BULK_GRANTS,
     MAX_CONTAINERS_PER_ENTITY,
-    MAX_DEPARTMENTS_PER_MEMBER,
     MAX_ID_LENGTH,
-    MAX_MEMBERS_PER_CONTAINER,
     MAX_NAME_LENGTH,
-    MAX_ROLES_PER_MEMBER,
-    MAX_RULE_CONTENT_LENGTH,
     MAX_TEXT_LENGTH,
 )
 
@@ -29,6 +25,10 @@ class Body(BaseModel):
     """Base of every body."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def cleared(self, field: str) -> str | None:
+        """The text of a field, empty where `null` was sent: None only where the field was left out."""
+        return (getattr(self, field) or "") if field in self.model_fields_set else None
 
 
 class GrantWindow(Body):
@@ -68,19 +68,6 @@ class UpdateGrant(Body):
     access_level: Word = Field(examples=["write"])
 
 
-class RuleTarget(Body):
-    """Whom a rule grant names; `*` is the id of `all`."""
-
-    target_type: Word = Field(examples=["user"])
-    target_id: Id = Field(examples=["usr_abc"])
-
-
-class RulePermission(RuleTarget):
-    """A rule grant."""
-
-    access_level: Word = Field(examples=["use"])
-
-
 class AtLeast(Body):
     """Read at least this revision."""
 
@@ -109,112 +96,6 @@ class CheckBatch(Body):
     checks: list[CheckItem] = Field(min_length=1, max_length=MAX_BATCH_CHECKS)
     as_of: AwareDatetime | None = None
     consistency: Literal["full"] | AtLeast | None = None
-
-
-class CreateOrganization(Body):
-    """A new organization; only its name decides about anything here."""
-
-    name: Name
-    type: Word = "company"
-    description: Text | None = None
-    website: Text | None = None
-    industry: Text | None = None
-    company_size: Text | None = None
-    logo_image: Text | None = None
-    use_system_provider_keys: bool | None = None
-    domains: list[Name] | None = Field(None, max_length=100)
-    permission_preset: Word | None = None
-
-
-class InviteUser(Body):
-    """A new member: pending, or active at once with `send_invitation: false`."""
-
-    email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
-    full_name: Name | None = None
-    role_ids: list[Id] | None = Field(None, max_length=MAX_ROLES_PER_MEMBER)
-    department_ids: list[Id] | None = Field(None, max_length=MAX_DEPARTMENTS_PER_MEMBER)
-    send_invitation: bool | None = None
-    custom_message: Text | None = None
-    user_id: Id | None = Field(None, description="Ours: the id that your platform knows the person by.")
-
-
-class UpdateMemberships(Body):
-    """All roles and departments of a member."""
-
-    role_ids: list[Id] = Field(max_length=MAX_ROLES_PER_MEMBER)
-    department_ids: list[Id] = Field(max_length=MAX_DEPARTMENTS_PER_MEMBER)
-
-
-class CreateDepartment(Body):
-    """A new department, at the top or below `parent_id`."""
-
-    name: Name
-    description: Text | None = None
-    parent_id: Id | None = None
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
-
-
-class UserReference(Body):
-    """A member to add."""
-
-    user_id: Id
-
-
-class CreateRole(Body):
-    """A custom role."""
-
-    name: Name
-    description: Text | None = None
-    capabilities: list[Word] | None = Field(None, max_length=100)
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
-
-
-class CreateSlice(Body):
-    """A knowledge slice."""
-
-    name: Name
-    description: Text | None = None
-    type: Word | None = None
-    owner_type: Word
-    owner_id: Id
-    access_mode: Word | None = None
-    access_target_ids: list[Id] | None = Field(None, max_length=MAX_ACCESS_TARGETS)
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
-
-
-class CreateComposite(Body):
-    """A slice of slices."""
-
-    name: Name
-    description: Text | None = None
-    member_slice_ids: list[Id] = Field(max_length=MAX_MEMBERS_PER_CONTAINER)
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
-
-
-class CreateStore(Body):
-    """A vector store."""
-
-    name: Name
-    description: Text | None = None
-    access_mode: Word | None = None
-    access_target_id: Id | None = None
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
-
-
-class CreateRule(Body):
-    """A rule; the caller becomes its owner."""
-
-    name: Name
-    content: Annotated[str, StringConstraints(max_length=MAX_RULE_CONTENT_LENGTH)]
-    description: Text | None = None
-    category: Word | None = None
-    rule_type: Word | None = None
-    scope: Word | None = None
-    apply_mode: Word | None = None
-    is_public: bool | None = None
-    is_active: bool | None = None
-    attachments: list[dict[str, object]] | None = Field(None, max_length=0, description="Not kept by Grantbook.")
-    id: Id | None = Field(None, description="Ours: the id that your platform knows it by.")
 
 
 class EntityReference(Body):

@@ -20,7 +20,8 @@ _REASONS: Final = {
     503: "The database is not available; try again.",
 }
 _READS: Final = (401, 403, 404, 422, 503)
-_WRITES: Final = (400, *_READS, 409, 413)
+_QUESTIONS: Final = (400, *_READS, 413)
+_WRITES: Final = (*_QUESTIONS, 409)
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
 _BEARER = HTTPBearer(auto_error=False, description="The API key as a bearer token.")
 
@@ -30,10 +31,21 @@ def router(tag: str) -> APIRouter:
     return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Security(_KEY), Security(_BEARER)])
 
 
-def documented(model: Any, *, writes: bool = False, status: int = 200, also: dict[int | str, Any] | None = None) -> Any:
-    """Keyword arguments of a route: the shape of its answer, and every error that it can give."""
+def documented(
+    model: Any,
+    *,
+    asks: bool = False,
+    writes: bool = False,
+    status: int = 200,
+    also: dict[int | str, Any] | None = None,
+) -> Any:
+    """Keyword arguments of a route: the shape of its answer, and every error that it can give.
+
+    A route that `asks` has a body, but changes nothing.
+    """
     errors: dict[int | str, dict[str, Any]] = {
-        code: {"model": ErrorEnvelope, "description": _REASONS[code]} for code in (_WRITES if writes else _READS)
+        code: {"model": ErrorEnvelope, "description": _REASONS[code]}
+        for code in (_WRITES if writes else _QUESTIONS if asks else _READS)
     }
     errors.update(also or {})
     return {"response_model": model, "status_code": status, "responses": errors}

@@ -54,7 +54,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization(Fact):
-    """The tenant: one in its own book. The key that it was created with, if any, opens it too."""
+    """The tenant: one in its own book. The key that it was created with, if any, opens it too.
+
+    A deleted one keeps its book, and gives nobody anything.
+    """
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("id", None)
@@ -66,11 +69,19 @@ class Organization(Fact):
     created_by: str
     created_at: Instant
     updated_at: Instant
+    deleted_at: Instant | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.deleted_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member(Fact):
-    """A person in the organization. Only `active` ones have access to what is bound to it."""
+    """A person in the organization. Only `active` ones have access to what is bound to it.
+
+    Of the token in the link of an invitation only a digest is kept.
+    """
 
     KEY: ClassVar[tuple[str, ...]] = ("user_id",)
     ABOUT: ClassVar[tuple[str, str | None]] = ("user_id", None)
@@ -79,6 +90,9 @@ class Member(Fact):
     email: str
     full_name: str | None = None
     state: str
+    invitation_digest: str | None = None
+    invited_at: Instant | None = None
+    deactivated_at: Instant | None = None
     created_at: Instant
     updated_at: Instant
 
@@ -283,7 +297,8 @@ class Grant(Fact):
 class ApiKey(Fact):
     """A key of one organization that acts as `user_id`. Only a digest of the secret is ever kept.
 
-    `scopes` only narrow: None is everything the user may do, an empty tuple is nothing.
+    `scopes` only narrow: None is everything the user may do, an empty tuple is nothing. A key that is rotated gets
+    another id; `line_id` is that of the first key in its line, None for the first itself.
     """
 
     KEY: ClassVar[tuple[str, ...]] = ("id",)
@@ -297,9 +312,16 @@ class ApiKey(Fact):
     scopes: tuple[str, ...] | None = None
     is_active: bool = True
     is_paused: bool = False
+    line_id: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     created_by: str
     created_at: Instant
     expires_at: Instant | None = None
+
+    @property
+    def line(self) -> str:
+        """What all keys of a line of rotations have in common."""
+        return self.line_id or self.id
 
 
 FACT_KINDS: Final[tuple[type[Fact], ...]] = (
@@ -319,7 +341,7 @@ FACT_KINDS: Final[tuple[type[Fact], ...]] = (
 
 def key_of(fact: Fact) -> tuple[str, ...]:
     """The values of the fact's `KEY` fields."""
-    return tuple(getattr(fact, name) for name in fact.KEY)
+    return tuple([getattr(fact, name) for name in fact.KEY])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +358,7 @@ class Facts:
     containers_of: Mapping[EntityRef, tuple[EntityRef, ...]]
     targets_of: Mapping[EntityRef, tuple[Principal, ...]]
     grants_on: Mapping[EntityRef, tuple[Grant, ...]]
+    is_deleted: bool = False
 
     @classmethod
     def of(cls, organization_id: str, facts: Iterable[Fact]) -> Self:
@@ -349,6 +372,7 @@ class Facts:
         containers_of: defaultdict[EntityRef, list[EntityRef]] = defaultdict(list)
         targets_of: defaultdict[EntityRef, list[Principal]] = defaultdict(list)
         grants_on: defaultdict[EntityRef, list[Grant]] = defaultdict(list)
+        is_deleted = False
         for fact in facts:
             match fact:
                 case Grant():
@@ -369,7 +393,9 @@ class Facts:
                     departments[fact.id] = fact
                 case Role():
                     roles[fact.id] = fact
-                case Organization() | ApiKey():
+                case Organization():
+                    is_deleted = fact.is_deleted
+                case ApiKey():
                     pass
         return cls(
             organization_id=organization_id,
@@ -382,6 +408,7 @@ class Facts:
             containers_of=_frozen(containers_of),
             targets_of=_frozen(targets_of),
             grants_on=_frozen(grants_on),
+            is_deleted=is_deleted,
         )
 
 

@@ -123,7 +123,7 @@ def _paths(
     facts: Facts, kind: EntityType, user_id: str, who: frozenset[Principal], entity: EntityRef, at: Instant
 ) -> tuple[Path, ...]:
     known = facts.entities.get(entity)
-    if known is None or not known.is_active:
+    if facts.is_deleted or known is None or not known.is_active:
         return ()
     active = is_active(facts, user_id)
     if kind.is_bound and not active:

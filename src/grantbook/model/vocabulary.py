@@ -11,17 +11,24 @@ from a TOML file (`vocabulary_file` in the settings):
     owner_levels = { user = "edit", department = "comment", organization = "view" }
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from grantbook.model.errors import ConfigurationError, ValidationFailed
+from grantbook.model.ids import is_id
 
 GRANTEE_TYPES: Final = ("user", "department", "role", "organization", "all")
 OWNER_TYPES: Final = ("user", "department", "organization")
 ACCESS_MODES: Final = ("public", "organization", "department", "private")
 LISTED_MODES: Final = frozenset({"department", "private"})
+OPEN_MODES: Final = frozenset(ACCESS_MODES) - LISTED_MODES
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SHAPES: Final[Mapping[type, str]] = {bool: "true or false", str: "a text", dict: "a table"}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,10 @@ class EntityType:
     _ranks: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(f"entity type {self.name!r} needs a name of lower-case letters, digits and '_'")
+        if self.id_prefix and not is_id(self.id_prefix + "0"):
+            raise ConfigurationError(f"entity type {self.name!r} needs an id_prefix of lower-case letters and '_'")
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise ConfigurationError(f"entity type {self.name!r} needs levels, each named once")
         if unknown := self.grantee_types - set(GRANTEE_TYPES):
@@ -102,32 +113,52 @@ class Vocabulary:
     def extended(self, document: Mapping[str, Any]) -> "Vocabulary":
         """This vocabulary and the `entity_types` of a parsed TOML document. Raises ConfigurationError."""
         types = dict(self.types)
-        for name, spec in document.get("entity_types", {}).items():
+        added = document.get("entity_types", {})
+        if set(document) - {"entity_types"} or not isinstance(added, Mapping):
+            raise ConfigurationError("a vocabulary has tables [entity_types.<name>] and nothing else")
+        for name, spec in added.items():
             if name in self.types:
                 raise ConfigurationError(f"entity type {name!r} is built in and cannot be redefined")
             types[name] = _entity_type(name, spec)
         return Vocabulary(MappingProxyType(types))
 
 
-def _entity_type(name: str, spec: Mapping[str, Any]) -> EntityType:
+def _entity_type(name: str, spec: object) -> EntityType:
+    if not isinstance(spec, Mapping):
+        raise ConfigurationError(f"entity type {name!r} must be a table of settings")
     known = {"levels", "grantee_types", "bound", "contains", "owner_levels", "default_access_mode", "id_prefix"}
     if unknown := set(spec) - known:
         raise ConfigurationError(f"entity type {name!r} has unknown settings {sorted(unknown)}")
-    levels = tuple(spec.get("levels", ()))
+    levels = _texts(name, spec, "levels", ())
     if not levels:
         raise ConfigurationError(f"entity type {name!r} needs levels, lowest first")
+    owner_levels = _setting(
+        name, spec, "owner_levels", dict, {"user": levels[-1], "department": levels[0], "organization": levels[0]}
+    )
     return EntityType(
         name=name,
         levels=levels,
-        grantee_types=frozenset(spec.get("grantee_types", ("user", "department", "role", "organization"))),
-        is_bound=bool(spec.get("bound", True)),
-        contains=frozenset(spec.get("contains", ())),
-        owner_levels=dict(
-            spec.get("owner_levels", {"user": levels[-1], "department": levels[0], "organization": levels[0]})
-        ),
-        default_access_mode=spec.get("default_access_mode", "private"),
-        id_prefix=spec.get("id_prefix", ""),
+        grantee_types=frozenset(_texts(name, spec, "grantee_types", ("user", "department", "role", "organization"))),
+        is_bound=_setting(name, spec, "bound", bool, True),
+        contains=frozenset(_texts(name, spec, "contains", ())),
+        owner_levels={owner: _setting(name, owner_levels, owner, str, "") for owner in owner_levels},
+        default_access_mode=_setting(name, spec, "default_access_mode", str, "private"),
+        id_prefix=_setting(name, spec, "id_prefix", str, ""),
     )
+
+
+def _setting(name: str, spec: Mapping[str, Any], setting: str, kind: type[T], default: T) -> T:
+    value = spec.get(setting, default)
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"entity type {name!r}: {setting} must be {_SHAPES[kind]}, not {value!r}")
+    return value
+
+
+def _texts(name: str, spec: Mapping[str, Any], setting: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    values = spec.get(setting, default)
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(f"entity type {name!r}: {setting} must be a list of texts, not {values!r}")
+    return tuple(values)
 
 
 _KNOWLEDGE_LEVELS: Final = ("read", "add_new", "overwrite", "write", "admin")

@@ -78,10 +78,7 @@ def entities_of(
     reading: Reading, user_id: str, *, entity_type: str | None = None, access_level: str | None = None
 ) -> dict[EntityRef, Access]:
     """What the user reaches, ordered by type and id. Raises ValidationFailed, NotFound(user_id), PermissionDenied."""
-    _check_filter(reading, entity_type, access_level)
-    _require_user(reading, user_id)
-    if not gates.may_ask_about(reading, user_id):
-        raise PermissionDenied(user_id=user_id)
+    _require_may_list(reading, user_id, entity_type, access_level)
     return lookup.entities_of(
         reading.snapshot,
         reading.vocabulary,
@@ -90,6 +87,15 @@ def entities_of(
         entity_type=entity_type,
         access_level=access_level,
     )
+
+
+def resolve(
+    reading: Reading, user_id: str, *, entity_type: str | None = None
+) -> tuple[dict[EntityRef, Access], dict[EntityRef, str]]:
+    """What the user reaches, as `entities_of`, and the name of each."""
+    _require_may_list(reading, user_id, entity_type, None)
+    found, facts = lookup.resolve(reading.snapshot, reading.vocabulary, user_id, reading.at, entity_type=entity_type)
+    return found, {ref: facts.entities[ref].name for ref in found}
 
 
 def users_of(reading: Reading, entity: EntityRef, *, access_level: str | None = None) -> dict[str, Access]:
@@ -147,6 +153,13 @@ def overview(reading: Reading) -> Overview:
 def _admins(reading: Reading) -> list[str]:
     base = {role.id for role in reading.snapshot.select(Role, {"name": {OWNER, ADMIN}}) if role.is_base}
     return sorted({fact.user_id for fact in reading.snapshot.select(RoleAssignment, {"role_id": base})})
+
+
+def _require_may_list(reading: Reading, user_id: str, entity_type: str | None, access_level: str | None) -> None:
+    _check_filter(reading, entity_type, access_level)
+    _require_user(reading, user_id)
+    if not gates.may_ask_about(reading, user_id):
+        raise PermissionDenied(user_id=user_id)
 
 
 def _check_filter(reading: Reading, entity_type: str | None, access_level: str | None) -> None:

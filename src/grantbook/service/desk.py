@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from grantbook.model.errors import RevisionNotReached, ValidationFailed
-from grantbook.model.facts import Grant, Member, Role, RoleAssignment
+from grantbook.model.facts import Grant, Member, Organization, Role, RoleAssignment
 from grantbook.model.governance import CAPABILITIES
 from grantbook.model.ids import RandomBytes, new_id
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.vocabulary import Vocabulary
+from grantbook.service.key_uses import KeyUses
 from grantbook.store.port import Author, Snapshot, Store, Transaction
 
 SYSTEM_ID = "system"
@@ -18,11 +19,15 @@ SYSTEM_ID = "system"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. The system is the application that embeds the library, or the operator at the command line."""
+    """Who asks. The system is the application that embeds the library, or the operator at the command line.
+
+    `key_line_id` stays the same when the key is rotated.
+    """
 
     user_id: str
     is_system: bool = False
     api_key_id: str | None = None
+    key_line_id: str | None = None
     scopes: tuple[str, ...] | None = None
     trace_id: str | None = None
 
@@ -46,6 +51,7 @@ class Reading:
         self.vocabulary = desk.vocabulary
         self.at = at
         self._store = desk.store
+        self._key_uses = desk.key_uses
 
     @property
     def organization_id(self) -> str:
@@ -64,12 +70,32 @@ class Reading:
         """Those who are, or were, a member of any organization: for grants that anybody can be given."""
         return self._store.known_users(user_ids)
 
+    def revision_at(self, at: Instant) -> int:
+        """The newest revision made at or before a time; 0 if there was none."""
+        return self._store.revision_at(self.organization_id, at)
+
+    def last_uses(self, key_ids: Collection[str]) -> dict[str, Instant]:
+        """When these keys were last used; what other processes saw in the last minute may be missing."""
+        written = self._store.key_uses(self.organization_id, key_ids)
+        noted = self._key_uses.of(self.organization_id, key_ids)
+        return {id_: max(written.get(id_, 0), noted.get(id_, 0)) for id_ in written.keys() | noted.keys()}
+
+    @cached_property
+    def is_deleted(self) -> bool:
+        """Whether the organization was deleted, now: then nobody is a member."""
+        if self.rights is not self:
+            return self.rights.is_deleted
+        organization = self.snapshot.find(Organization, self.organization_id)
+        return organization is not None and organization.is_deleted
+
     @cached_property
     def membership(self) -> Member | None:
         """The caller's own membership, in whatever state; None for the system and for outsiders."""
         if self.rights is not self:
             return self.rights.membership
-        return None if self.caller.is_system else self.snapshot.find(Member, self.caller.user_id)
+        if self.caller.is_system or self.is_deleted:
+            return None
+        return self.snapshot.find(Member, self.caller.user_id)
 
     @cached_property
     def role_ids(self) -> frozenset[str]:
@@ -114,6 +140,7 @@ class Desk:
         self.vocabulary = vocabulary
         self.clock = clock
         self.random = random
+        self.key_uses = KeyUses()
 
     @contextmanager
     def reading(
@@ -153,6 +180,6 @@ def token_of(organization_id: str, revision: int) -> str:
 def revision_of(organization_id: str, token: str) -> int:
     """The revision that a token of this organization names. Raises ValidationFailed(at_least)."""
     owner, _, revision = token.rpartition(".")
-    if owner != organization_id or not revision.isdecimal() or len(revision) > 18:
+    if owner != organization_id or not (revision.isascii() and revision.isdecimal()) or len(revision) > 18:
         raise ValidationFailed("at_least", "at_least must be a Grantbook-Revision token of this organization")
     return int(revision)

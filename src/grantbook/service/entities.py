@@ -5,9 +5,10 @@ administer what goes in, and be allowed to add to the container.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from grantbook.engine import lookup
 from grantbook.model.errors import Conflict, LimitExceeded, NotFound, PermissionDenied, ValidationFailed
 from grantbook.model.facts import AccessTarget, Containment, Department, Entity, EntityRef, Grant, Member, Principal
 from grantbook.model.governance import MANAGE_ACCESS
@@ -25,6 +26,7 @@ from grantbook.service.values import check_attributes, one_of, valid_id, valid_n
 from grantbook.store.port import Lookup
 
 ADD_LEVEL = "add_new"
+ARCHIVING = ("archived_at", "archived_by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,27 @@ class Draft:
     attributes: Mapping[str, Any] | None = None
     containers: Sequence[EntityRef] = ()
     members: Sequence[EntityRef] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What to change of an entity: None leaves a thing as it is, and so does an attribute that is not named."""
+
+    name: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    is_active: bool | None = None
+    access_mode: str | None = None
+    targets: Sequence[str] | None = None
+
+    @property
+    def is_about_access(self) -> bool:
+        """Whether it changes who reaches the entity."""
+        return self.access_mode is not None or self.targets is not None
+
+    @property
+    def is_about_nothing_else(self) -> bool:
+        """Whether it leaves alone what the entity is."""
+        return self.is_about_access and self.name is None and not self.attributes and self.is_active is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +115,61 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
     if changed != present:
         writing.book.replace(present, replace(changed, updated_at=writing.at), "updated")
     _set_targets(writing, draft.ref, draft.targets)
-    _set_containers(writing, draft.ref, draft.containers)
+    set_containers(writing, draft.ref, draft.containers)
     return view(writing, draft.ref), False
+
+
+def edit(writing: Writing, ref: EntityRef, change: Edit) -> Entity:
+    """The entity, changed. What it is takes the right to manage it; who reaches it, the top level on it.
+
+    Raises ValidationFailed(name, access_mode, access_target_ids), NotFound(entity or target), PermissionDenied.
+    """
+    check_edit(change)
+    return apply(writing, require_may_edit(writing, ref, change), change)
+
+
+def check_edit(change: Edit) -> None:
+    """Raises ValidationFailed(name, access_mode, access_target_ids) for what no entity can be."""
+    if change.name is not None:
+        valid_name("name", change.name)
+    check_attributes(change.attributes)
+    if change.access_mode is not None:
+        one_of("access_mode", change.access_mode, ACCESS_MODES)
+    without_repeats("access_target_ids", list(change.targets or ()), MAX_ACCESS_TARGETS)
+
+
+def require_may_edit(writing: Writing, ref: EntityRef, change: Edit) -> Entity:
+    """The entity, for that change. Raises NotFound, then PermissionDenied."""
+    if change.is_about_access:
+        gates.require_administration(writing, ref)
+    if change.is_about_nothing_else:
+        return gates.get_entity(writing, ref)
+    return gates.require_management(writing, ref)
+
+
+def apply(writing: Writing, entity: Entity, change: Edit) -> Entity:
+    """The entity, changed, by a caller whose right was looked at. Targets that are not named end with their mode.
+
+    Raises ValidationFailed(access_target_ids), NotFound(target).
+    """
+    mode = change.access_mode or entity.access_mode
+    targets = change.targets if change.targets is not None or mode == entity.access_mode else ()
+    if targets and mode not in LISTED_MODES:
+        raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
+    changed = replace(
+        entity,
+        name=entity.name if change.name is None else valid_name("name", change.name),
+        access_mode=mode,
+        attributes={**entity.attributes, **change.attributes},
+    )
+    if changed != entity:
+        changed = replace(changed, updated_at=writing.at)
+        writing.book.replace(entity, changed, "updated")
+    if targets is not None:
+        _set_targets(writing, entity.ref, targets)
+    if change.is_active is None:
+        return changed
+    return _set_status(writing, changed, "active" if change.is_active else "archived")
 
 
 def view(reading: Reading, ref: EntityRef) -> EntityView:
@@ -111,21 +187,14 @@ def view(reading: Reading, ref: EntityRef) -> EntityView:
 
 
 def get(reading: Reading, ref: EntityRef) -> EntityView:
-    """The entity, for those who reach it or manage access. Raises NotFound, PermissionDenied."""
-    found = view(reading, ref)
-    if not gates.administers(reading, ref):
-        gates.require_level(reading, ref, reading.vocabulary.entity_type(ref.type).lowest_level)
-    return found
+    """The entity, for those who see it. Raises NotFound, PermissionDenied."""
+    gates.require_sight(reading, ref)
+    return view(reading, ref)
 
 
 def set_status(writing: Writing, ref: EntityRef, status: str) -> EntityView:
     """Archive, which ends all access but keeps the grants, or bring back. Raises NotFound, PermissionDenied."""
-    entity = gates.get_entity(writing, ref)
-    if not gates.administers(writing, ref) and not _owns(writing, entity):
-        raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
-    if entity.status != status:
-        action = "archived" if status == "archived" else "unarchived"
-        writing.book.replace(entity, replace(entity, status=status, updated_at=writing.at), action)
+    _set_status(writing, gates.require_management(writing, ref), status)
     return view(writing, ref)
 
 
@@ -174,9 +243,15 @@ def _require_may_own(writing: Writing, owner: Principal) -> None:
         raise PermissionDenied(capability=MANAGE_ACCESS)
 
 
-def _owns(reading: Reading, entity: Entity) -> bool:
-    is_active = reading.membership is not None and reading.membership.is_active
-    return is_active and entity.owner == Principal("user", reading.caller.user_id)
+def _set_status(writing: Writing, entity: Entity, status: str) -> Entity:
+    if entity.status == status:
+        return entity
+    attributes = {name: value for name, value in entity.attributes.items() if name not in ARCHIVING}
+    if status == "archived":
+        attributes |= dict(zip(ARCHIVING, (writing.at, writing.caller.user_id), strict=True))
+    changed = replace(entity, status=status, attributes=attributes, updated_at=writing.at)
+    writing.book.replace(entity, changed, "archived" if status == "archived" else "unarchived")
+    return changed
 
 
 def _add(writing: Writing, draft: Draft) -> None:
@@ -199,7 +274,7 @@ def _add(writing: Writing, draft: Draft) -> None:
     )
     writing.book.add(entity, "created")
     _set_targets(writing, draft.ref, draft.targets)
-    _set_containers(writing, draft.ref, draft.containers, is_new=True)
+    set_containers(writing, draft.ref, draft.containers, is_new=True)
     set_members(writing, draft.ref, draft.members)
 
 
@@ -230,55 +305,85 @@ def _set_targets(writing: Writing, ref: EntityRef, target_ids: Collection[str]) 
         )
 
 
-def _set_containers(writing: Writing, ref: EntityRef, containers: Sequence[EntityRef], *, is_new: bool = False) -> None:
-    present = {
-        edge.container: edge
-        for edge in writing.snapshot.select(Containment, {"member_type": ref.type, "member_id": ref.id})
-    }
+def set_containers(
+    writing: Writing,
+    ref: EntityRef,
+    containers: Sequence[EntityRef],
+    *,
+    of_type: str | None = None,
+    is_new: bool = False,
+) -> None:
+    """Exactly these containers from now on, or of one type exactly these.
+
+    Raises NotFound, PermissionDenied, ValidationFailed(containers) for a cycle.
+    """
+    where = {"member_type": ref.type, "member_id": ref.id, **_of_type("container_type", of_type)}
+    present = {edge.container: edge for edge in writing.snapshot.select(Containment, where)}
+    fresh = [container for container in containers if container not in present]
+    edges = _edges(writing, [(container, ref) for container in fresh])
+    if fresh and not is_new:
+        _require_administration(writing, [ref])
+    _require_may_add(writing, fresh)
     for container in sorted(present.keys() - set(containers)):
         writing.book.remove(present[container], "removed")
-    for container in containers:
-        if container not in present:
-            _contain(writing, container, ref, administers_member=is_new)
+    for edge in edges:
+        writing.book.add(edge, "added")
     _check_containment(writing, [ref])
 
 
-def set_members(writing: Writing, ref: EntityRef, members: Sequence[EntityRef]) -> None:
-    """Exactly these members from now on. Raises NotFound, PermissionDenied, ValidationFailed for a cycle."""
-    present = {
-        edge.member: edge
-        for edge in writing.snapshot.select(Containment, {"container_type": ref.type, "container_id": ref.id})
-    }
+def set_members(writing: Writing, ref: EntityRef, members: Sequence[EntityRef], *, of_type: str | None = None) -> None:
+    """Exactly these members from now on, or of one type exactly these, in a container that the caller may change.
+
+    Raises NotFound, PermissionDenied, ValidationFailed(containers) for a cycle.
+    """
+    where = {"container_type": ref.type, "container_id": ref.id, **_of_type("member_type", of_type)}
+    present = {edge.member: edge for edge in writing.snapshot.select(Containment, where)}
+    fresh = [member for member in members if member not in present]
+    edges = _edges(writing, [(ref, member) for member in fresh])
+    _require_administration(writing, fresh)
     for member in sorted(present.keys() - set(members)):
         writing.book.remove(present[member], "removed")
-    fresh = [member for member in members if member not in present]
-    for member in fresh:
-        _contain(writing, ref, member, may_add=True)
+    for edge in edges:
+        writing.book.add(edge, "added")
     _check_containment(writing, fresh)
 
 
-def _contain(
-    writing: Writing,
-    container: EntityRef,
-    member: EntityRef,
-    *,
-    administers_member: bool = False,
-    may_add: bool = False,
-) -> None:
-    """One edge. What goes in must be administered by the caller, for grants on the container will reach it."""
-    gates.get_entity(writing, container)
-    gates.get_entity(writing, member)
-    kind = writing.vocabulary.entity_type(container.type)
-    if member.type not in kind.contains:
-        raise ValidationFailed("containers", f"a {container.type} cannot contain a {member.type}")
-    if not administers_member and not gates.administers(writing, member):
-        raise PermissionDenied(entity_type=member.type, entity_id=member.id)
-    if not may_add and MANAGE_ACCESS not in writing.capabilities:
-        gates.require_level(writing, container, ADD_LEVEL if ADD_LEVEL in kind.levels else kind.top_level)
-    edge = Containment(
-        container_type=container.type, container_id=container.id, member_type=member.type, member_id=member.id
-    )
-    writing.book.add(edge, "added")
+def _of_type(name: str, of_type: str | None) -> dict[str, str]:
+    return {} if of_type is None else {name: of_type}
+
+
+def _edges(writing: Writing, pairs: Sequence[tuple[EntityRef, EntityRef]]) -> list[Containment]:
+    """From containers to members. Raises NotFound for the first that is not there, then ValidationFailed."""
+    refs = [ref for pair in pairs for ref in pair]
+    known = {entity.ref for entity in writing.snapshot.select(Entity, {"id": {ref.id for ref in refs}})} if refs else ()
+    for ref in refs:
+        if ref not in known:
+            gates.get_entity(writing, ref)
+    for container, member in pairs:
+        if member.type not in writing.vocabulary.entity_type(container.type).contains:
+            raise ValidationFailed("containers", f"a {container.type} cannot contain a {member.type}")
+    return [
+        Containment(
+            container_type=container.type, container_id=container.id, member_type=member.type, member_id=member.id
+        )
+        for container, member in pairs
+    ]
+
+
+def _require_administration(writing: Writing, members: Sequence[EntityRef]) -> None:
+    """What goes in must be administered by the caller, for grants on the container will reach it."""
+    if MANAGE_ACCESS in writing.capabilities:
+        return
+    for ref, access in gates.accesses_of_caller(writing, members).items():
+        if not lookup.reaches(writing.vocabulary, ref, access, writing.vocabulary.entity_type(ref.type).top_level):
+            raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
+
+
+def _require_may_add(writing: Writing, containers: Sequence[EntityRef]) -> None:
+    if MANAGE_ACCESS not in writing.capabilities:
+        for ref in containers:
+            kind = writing.vocabulary.entity_type(ref.type)
+            gates.require_level(writing, ref, ADD_LEVEL if ADD_LEVEL in kind.levels else kind.top_level)
 
 
 def _check_containment(writing: Writing, refs: Iterable[EntityRef]) -> None:

@@ -16,9 +16,17 @@ from grantbook.model.facts import (
     Role,
 )
 from grantbook.model.governance import MANAGE_ACCESS
-from grantbook.model.resolution import Access
+from grantbook.model.resolution import OVERRIDE, Access
 from grantbook.service.desk import Reading
 from grantbook.service.values import valid_id
+
+MANAGERS: Mapping[str, str] = {
+    "knowledge_slice": "manage_knowledge_slices",
+    "vector_store": "manage_knowledge_slices",
+    "assistant": "manage_assistants",
+    "rule": "manage_rules",
+}
+"""By entity type, the capability to see all of it and to change what it is, though not who reaches it."""
 
 PRINCIPAL_KINDS: Mapping[str, type[Fact]] = {
     "user": Member,
@@ -29,8 +37,8 @@ PRINCIPAL_KINDS: Mapping[str, type[Fact]] = {
 
 
 def require_membership(reading: Reading) -> None:
-    """Raises OrganizationAccessDenied for everybody but active members and the system."""
-    if reading.caller.is_system and reading.rights.snapshot.revision > 0:
+    """Raises OrganizationAccessDenied for everybody but active members and the system, and once it is deleted."""
+    if reading.caller.is_system and reading.rights.snapshot.revision > 0 and not reading.is_deleted:
         return
     if reading.membership is None or not reading.membership.is_active:
         raise OrganizationAccessDenied(organization_id=reading.organization_id)
@@ -40,6 +48,13 @@ def require_capability(reading: Reading, *any_of: str) -> None:
     """Raises PermissionDenied(capability) unless the caller has one of them."""
     if not reading.capabilities & set(any_of):
         raise PermissionDenied(capability=any_of[0])
+
+
+def require_holds(reading: Reading, *roles: Role) -> None:
+    """Nobody gives, takes, changes or outranks what they lack. Raises PermissionDenied(role_id, capability)."""
+    for role in roles:
+        if lacking := sorted(set(role.capabilities) - reading.capabilities):
+            raise PermissionDenied(role_id=role.id, capability=lacking[0])
 
 
 def find_entity(reading: Reading, ref: EntityRef) -> Entity | None:
@@ -58,10 +73,18 @@ def get_entity(reading: Reading, ref: EntityRef) -> Entity:
 
 def access_of_caller(reading: Reading, ref: EntityRef) -> Access:
     """What the caller has on the entity: the system everything."""
+    return accesses_of_caller(reading, [ref])[ref]
+
+
+def accesses_of_caller(reading: Reading, refs: Collection[EntityRef]) -> Mapping[EntityRef, Access]:
+    """What the caller has on each of the entities, with as many queries as for one."""
     if reading.caller.is_system:
-        return Access(level=reading.vocabulary.entity_type(ref.type).top_level, paths=())
-    rights = reading.rights
-    return decide.access(rights.snapshot, rights.vocabulary, rights.caller.user_id, ref, rights.at)
+        return {ref: Access(level=reading.vocabulary.entity_type(ref.type).top_level, paths=()) for ref in refs}
+    if not refs:
+        return {}
+    rights, user_id = reading.rights, reading.caller.user_id
+    found = decide.access_many(rights.snapshot, rights.vocabulary, [(user_id, ref) for ref in refs], rights.at)
+    return {ref: found[user_id, ref] for ref in refs}
 
 
 def has_level(reading: Reading, ref: EntityRef, level: str) -> bool:
@@ -87,6 +110,50 @@ def require_administration(reading: Reading, ref: EntityRef) -> Entity:
     entity = get_entity(reading, ref)
     if not administers(reading, ref):
         raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
+    return entity
+
+
+def manages_type(reading: Reading, entity_type: str) -> bool:
+    """Whether the caller has the capability to change what entities of the type are."""
+    return bool(reading.capabilities & {MANAGE_ACCESS, MANAGERS.get(entity_type, MANAGE_ACCESS)})
+
+
+def sees_type(reading: Reading, entity_type: str) -> bool:
+    """Whether the caller sees all entities of the type, reached or not, archived or not."""
+    return OVERRIDE in reading.capabilities or manages_type(reading, entity_type)
+
+
+def owns(reading: Reading, entity: Entity) -> bool:
+    """Whether the caller is the owner, also of what is archived and so reached by nobody."""
+    is_active = reading.membership is not None and reading.membership.is_active
+    return is_active and entity.owner == Principal("user", reading.caller.user_id)
+
+
+def manages(reading: Reading, entity: Entity) -> bool:
+    """Whether the caller may change what the entity is: by capability, as its owner, or by the top level on it."""
+    return manages_type(reading, entity.entity_type) or owns(reading, entity) or administers(reading, entity.ref)
+
+
+def require_management(reading: Reading, ref: EntityRef) -> Entity:
+    """The entity, for changing what it is. Raises NotFound, then PermissionDenied."""
+    entity = get_entity(reading, ref)
+    if not manages(reading, entity):
+        raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
+    return entity
+
+
+def sees(reading: Reading, entity: Entity) -> bool:
+    """Whether the caller may see that the entity is there, and what it is."""
+    lowest = reading.vocabulary.entity_type(entity.entity_type).lowest_level
+    return sees_type(reading, entity.entity_type) or owns(reading, entity) or has_level(reading, entity.ref, lowest)
+
+
+def require_sight(reading: Reading, ref: EntityRef) -> Entity:
+    """The entity, for those who may see it. Raises NotFound, then PermissionDenied(.., access_level)."""
+    entity = get_entity(reading, ref)
+    if not sees(reading, entity):
+        lowest = reading.vocabulary.entity_type(ref.type).lowest_level
+        raise PermissionDenied(entity_type=ref.type, entity_id=ref.id, access_level=lowest)
     return entity
 
 

@@ -1,16 +1,17 @@
 """Custom roles: named sets of capabilities that grants can name."""
 
-from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 
 from grantbook.model import ids
 from grantbook.model.errors import Conflict, PermissionDenied
-from grantbook.model.facts import Role, RoleAssignment
+from grantbook.model.facts import Member, Role, RoleAssignment
 from grantbook.model.governance import valid_capabilities
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import revoke_dangling
 from grantbook.service.values import optional_text, valid_id, valid_name
+from grantbook.store.port import Order
 
 
 def create(
@@ -35,8 +36,7 @@ def create(
     gates.require_capability(writing, "manage_roles")
     if lacking := sorted(set(role.capabilities) - writing.capabilities):
         raise PermissionDenied(capability=lacking[0])
-    if any(present.name == role.name for present in writing.snapshot.select(Role, {"name": role.name})):
-        raise Conflict("A role of this name already exists", code="ROLE_ALREADY_EXISTS", name=role.name)
+    _require_free(writing, role.name)
     if writing.snapshot.find(Role, role.id) is not None:
         raise Conflict("The role already exists", role_id=role.id)
     writing.book.add(role, "created")
@@ -46,8 +46,62 @@ def create(
 def list_roles(reading: Reading, *, with_base_roles: bool = True) -> list[tuple[Role, int]]:
     """Roles in order (created_at, id), each with how many have it."""
     found = [role for role in reading.snapshot.select(Role) if with_base_roles or not role.is_base]
-    counts = Counter(fact.role_id for fact in reading.snapshot.select(RoleAssignment))
-    return [(role, counts[role.id]) for role in sorted(found, key=lambda role: (role.created_at, role.id))]
+    counts = reading.snapshot.tally(RoleAssignment, "role_id")
+    return [(role, counts.get(role.id, 0)) for role in sorted(found, key=lambda role: (role.created_at, role.id))]
+
+
+def view(reading: Reading, role_id: str) -> tuple[Role, int]:
+    """The role, and how many have it. Raises NotFound(role_id)."""
+    role = gates.get_role(reading, role_id)
+    return role, reading.snapshot.count(RoleAssignment, {"role_id": role_id})
+
+
+def list_members(reading: Reading, role_id: str, *, skip: int, limit: int) -> tuple[list[Member], int]:
+    """Who has the role, in the order of getting it, and how many they are. Raises NotFound(role_id)."""
+    gates.get_role(reading, role_id)
+    where = {"role_id": role_id}
+    assigned = reading.snapshot.page(RoleAssignment, where, skip=skip, limit=limit, order=Order("assigned_at"))
+    user_ids = [each.user_id for each in assigned]
+    people = {member.user_id: member for member in reading.snapshot.select(Member, {"user_id": set(user_ids)})}
+    return [people[user_id] for user_id in user_ids], reading.snapshot.count(RoleAssignment, where)
+
+
+def update(
+    writing: Writing,
+    role_id: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    capabilities: Collection[str] | None = None,
+) -> Role:
+    """Another name, description or set of capabilities for a custom role; None leaves it.
+
+    Raises ValidationFailed (name; code INVALID_CAPABILITY), NotFound(role_id), PermissionDenied (also for a base role,
+    and for capabilities, before or after, that the caller lacks), Conflict(name).
+    """
+    wanted = None if name is None else valid_name("name", name)
+    text = optional_text("description", description)
+    given = None if capabilities is None else valid_capabilities(capabilities)
+    present = gates.get_role(writing, role_id)
+    gates.require_capability(writing, "manage_roles")
+    if present.is_base:
+        raise PermissionDenied("Base roles cannot be changed", role_id=role_id)
+    changed = replace(
+        present,
+        name=wanted or present.name,
+        description=present.description if text is None else text or None,
+        capabilities=present.capabilities if given is None else given,
+    )
+    gates.require_holds(writing, present, changed)
+    if changed.name != present.name:
+        _require_free(writing, changed.name)
+    writing.book.replace(present, changed, "updated")
+    return changed
+
+
+def _require_free(reading: Reading, name: str) -> None:
+    if reading.snapshot.count(Role, {"name": name}):
+        raise Conflict("A role of this name already exists", code="ROLE_ALREADY_EXISTS", name=name)
 
 
 def delete(writing: Writing, role_id: str) -> None:

@@ -32,7 +32,7 @@ def list_permissions(reading: Reading, rule_id: str) -> list[Grant]:
 
     Raises NotFound(rule_id), PermissionDenied(rule_id).
     """
-    rule = _get_rule(reading, rule_id, "view")
+    rule = get_rule(reading, rule_id, "view")
     grants = [grant for grant in _all(reading, rule) if not grant.is_expired(reading.at)]
     return sorted(grants, key=lambda grant: (grant.created_at, grant.id))
 
@@ -45,7 +45,7 @@ def replace_permissions(writing: Writing, rule_id: str, wanted: Sequence[Permiss
     without_repeats("body", [each.target for each in wanted], MAX_RULE_GRANTS)
     for each in wanted:
         _validate(writing, each.target, each.access_level)
-    rule = _get_rule(writing, rule_id, "modify")
+    rule = get_rule(writing, rule_id, "modify")
     _require_targets(writing, [each.target for each in wanted])
     present = {grant.grantee: grant for grant in _all(writing, rule)}
     result = [_set(writing, rule, each, present.pop(each.target, None)) for each in wanted]
@@ -60,29 +60,34 @@ def grant_permission(writing: Writing, rule_id: str, wanted: Permission) -> Gran
     Raises as `replace_permissions`, and GrantWouldBeDemoted(grant_id, access_level).
     """
     _validate(writing, wanted.target, wanted.access_level)
-    rule = _get_rule(writing, rule_id, "modify")
+    rule = get_rule(writing, rule_id, "modify")
     _require_targets(writing, [wanted.target])
-    present = _live(writing, rule, wanted.target)
+    present = live_permission(writing, rule, wanted.target)
     if present is None or present.access_level == wanted.access_level:
         return present or _new(writing, rule, wanted)
     rank = writing.vocabulary.entity_type(RULE).rank
     if rank(wanted.access_level) < rank(present.access_level):
         raise GrantWouldBeDemoted(grant_id=present.id, access_level=present.access_level)
-    raised = replace(
-        present, access_level=wanted.access_level, granted_by=writing.caller.user_id, updated_at=writing.at
-    )
-    writing.book.replace(present, raised, UPDATED)
-    return raised
+    return _raised_or_lowered(writing, present, wanted.access_level)
 
 
 def revoke_permission(writing: Writing, rule_id: str, target: Principal) -> None:
     """Raises NotFound(rule_id, or target_type and target_id), PermissionDenied(rule_id), ValidationFailed."""
     _validate(writing, target, None)
-    rule = _get_rule(writing, rule_id, "modify")
-    present = _live(writing, rule, target)
-    if present is None:
-        raise NotFound("Permission not found", target_type=target.type, target_id=target.id)
-    writing.book.remove(present, REVOKED)
+    rule = get_rule(writing, rule_id, "modify")
+    writing.book.remove(_get_live(writing, rule, target), REVOKED)
+
+
+def change_permission(writing: Writing, rule_id: str, wanted: Permission) -> Grant:
+    """Exactly this level, higher or lower, for a target that has one.
+
+    Raises NotFound(rule_id, or target_type and target_id), PermissionDenied(rule_id), ValidationFailed.
+    """
+    _validate(writing, wanted.target, wanted.access_level)
+    present = _get_live(writing, get_rule(writing, rule_id, "modify"), wanted.target)
+    if present.access_level == wanted.access_level:
+        return present
+    return _raised_or_lowered(writing, present, wanted.access_level)
 
 
 def _set(writing: Writing, rule: EntityRef, wanted: Permission, present: Grant | None) -> Grant:
@@ -109,7 +114,20 @@ def _new(writing: Writing, rule: EntityRef, wanted: Permission) -> Grant:
     return grant
 
 
-def _live(writing: Writing, rule: EntityRef, target: Principal) -> Grant | None:
+def _raised_or_lowered(writing: Writing, present: Grant, access_level: str) -> Grant:
+    changed = replace(present, access_level=access_level, granted_by=writing.caller.user_id, updated_at=writing.at)
+    writing.book.replace(present, changed, UPDATED)
+    return changed
+
+
+def _get_live(writing: Writing, rule: EntityRef, target: Principal) -> Grant:
+    present = live_permission(writing, rule, target)
+    if present is None:
+        raise NotFound("Permission not found", target_type=target.type, target_id=target.id)
+    return present
+
+
+def live_permission(writing: Writing, rule: EntityRef, target: Principal) -> Grant | None:
     """The target's grant; an expired one is closed on the way."""
     present = live_grants(writing, rule, [target]).get(target)
     if present is not None and present.is_expired(writing.at):
@@ -118,7 +136,8 @@ def _live(writing: Writing, rule: EntityRef, target: Principal) -> Grant | None:
     return present
 
 
-def _get_rule(reading: Reading, rule_id: str, level: str) -> EntityRef:
+def get_rule(reading: Reading, rule_id: str, level: str) -> EntityRef:
+    """The rule, for those who have the level on it. Raises NotFound(rule_id), PermissionDenied(rule_id)."""
     rule = EntityRef(RULE, rule_id)
     if reading.snapshot.revision == 0 or gates.find_entity(reading, rule) is None:
         raise NotFound("Rule not found", rule_id=rule_id)

@@ -1,5 +1,7 @@
 """Checks of what callers send, the same for the server, the library and the command line."""
 
+import json
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -7,9 +9,17 @@ from typing import Any, Final
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.ids import is_id
 from grantbook.model.instants import MAX_INSTANT, Instant
-from grantbook.model.limits import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_RULE_CONTENT_LENGTH, MAX_TEXT_LENGTH
+from grantbook.model.limits import (
+    MAX_EMAIL_LENGTH,
+    MAX_METADATA_DEPTH,
+    MAX_METADATA_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_RULE_CONTENT_LENGTH,
+    MAX_TEXT_LENGTH,
+)
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_MAX_NUMBER: Final = 2**53
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|[^@\s]+@localhost")
 
 
@@ -39,6 +49,7 @@ def valid_text(field: str, value: str, maximum: int = MAX_TEXT_LENGTH) -> str:
 
 
 def optional_text(field: str, value: str | None) -> str | None:
+    """`valid_text`, where there is one."""
     return None if value is None else valid_text(field, value)
 
 
@@ -48,6 +59,36 @@ def check_attributes(attributes: Mapping[str, Any] | None) -> None:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str):
                 valid_text(field, text, MAX_RULE_CONTENT_LENGTH)
+
+
+def valid_metadata(field: str, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """An object of the caller's own, bounded in length and depth, of what every JSON can hold."""
+    if value is None:
+        return None
+    _check_json(field, value, MAX_METADATA_DEPTH)
+    if len(json.dumps(value)) > MAX_METADATA_LENGTH:
+        raise ValidationFailed(field, f"{field} must have at most {MAX_METADATA_LENGTH} characters as JSON")
+    return dict(value)
+
+
+def _check_json(field: str, value: Any, depth: int) -> None:
+    match value:
+        case None | bool():
+            return
+        case str():
+            valid_text(field, value)
+        case int() | float():
+            if not math.isfinite(value) or abs(value) > _MAX_NUMBER:
+                raise ValidationFailed(field, f"{field} must have numbers between -2^53 and 2^53")
+        case _ if depth == 0:
+            raise ValidationFailed(field, f"{field} must not be nested deeper than {MAX_METADATA_DEPTH} levels")
+        case Mapping():
+            for name, inner in value.items():
+                valid_text(field, name)
+                _check_json(field, inner, depth - 1)
+        case _:
+            for inner in value:
+                _check_json(field, inner, depth - 1)
 
 
 def valid_email(field: str, value: str) -> str:
@@ -66,6 +107,7 @@ def optional_instant(field: str, value: Instant | None) -> Instant | None:
 
 
 def one_of(field: str, value: str, allowed: Collection[str]) -> str:
+    """The value, or ValidationFailed naming the field and what is allowed."""
     if value not in allowed:
         raise ValidationFailed(field, f"{field} must be one of {', '.join(sorted(allowed))}")
     return value

@@ -1,17 +1,19 @@
 """How a change is written down, the same in every store: JSON texts without secrets, and the hash chain."""
 
+from dataclasses import fields
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from grantbook.model.errors import TamperedHistory
-from grantbook.model.facts import Fact, key_of
-from grantbook.store.port import Author, Change, Head, Store
+from grantbook.model.facts import FACT_KINDS, Fact, key_of
+from grantbook.store.port import Author, Change, F, Head, Store
 
 NO_HASH: Final = "0" * 64
 EMPTY: Final = Head(revision=0, at=0, hash=NO_HASH)
-_SECRETS: Final = ("digest",)
+_SECRETS: Final = ("digest", "invitation_digest")
+_WITH_SECRETS: Final = tuple(kind for kind in FACT_KINDS if any(each.name in _SECRETS for each in fields(kind)))
 
 
 class Recorder:
@@ -55,7 +57,8 @@ class Recorder:
         )
         self._hash = _hash_of(self._hash, self.organization_id, unhashed)
         self._ordinal += 1
-        return msgspec.structs.replace(unhashed, hash=self._hash)
+        msgspec.structs.force_setattr(unhashed, "hash", self._hash)  # nobody has seen it yet
+        return unhashed
 
 
 def verify(store: Store, organization_id: str) -> int:
@@ -74,9 +77,16 @@ def verify(store: Store, organization_id: str) -> int:
     return count
 
 
+def fact_in(kind: type[F], text: str) -> F:
+    """The fact that a change tells of before or after it, without its secrets."""
+    return msgspec.json.decode(text, type=kind)
+
+
 def _text(fact: Fact | None) -> str | None:
     if fact is None:
         return None
+    if not isinstance(fact, _WITH_SECRETS):
+        return msgspec.json.encode(fact, order="sorted").decode()
     values: dict[str, Any] = msgspec.to_builtins(fact)
     for secret in _SECRETS:
         values.pop(secret, None)

@@ -1,9 +1,11 @@
 """The reference store: plain dictionaries behind a lock. It keeps every promise of the port and nothing on disk."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import gt, lt
 from threading import RLock
 from typing import Any
 
@@ -20,7 +22,21 @@ from grantbook.model.facts import (
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
-from grantbook.store.port import SMALL_LETTERS, Author, Change, Contains, F, Head, Lookup, StoredResponse, Where
+from grantbook.store.port import (
+    OLDEST_FIRST,
+    SMALL_LETTERS,
+    Among,
+    Author,
+    Change,
+    Contains,
+    F,
+    Head,
+    Lookup,
+    Not,
+    Order,
+    StoredResponse,
+    Where,
+)
 
 
 @dataclass(slots=True)
@@ -61,21 +77,47 @@ class MemorySnapshot:
 
     def select(self, kind: type[F], *where: Where) -> list[F]:
         with self._lock:
+            conditions = [self._without_others(each) for each in where]
             return [
                 version.fact  # type: ignore[misc]
                 for versions in self._book.versions.get(kind, {}).values()
                 for version in versions
-                if version.is_in(self.revision) and _matches(version.fact, where)
+                if version.is_in(self.revision) and _matches(version.fact, conditions)
             ]
 
-    def page(
-        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
-    ) -> list[F]:
-        def order(fact: Any) -> tuple[Instant, str]:
-            return fact.created_at, key_of(fact)[-1]
+    def _without_others(self, where: Where) -> Where:
+        """The conditions with the values themselves in place of `Among`."""
+        return {name: self._values(wanted) if isinstance(wanted, Among) else wanted for name, wanted in where.items()}
 
-        found = [fact for fact in self.select(kind, *where) if after is None or order(fact) > after]
-        return sorted(found, key=order)[skip : skip + limit]
+    def _values(self, among: Among) -> set[str]:
+        return {getattr(fact, among.field) for fact in self.select(among.kind, {among.by: among.value})}
+
+    def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
+        wanted = set(values)
+        return [fact for fact in self.select(kind) if tuple([getattr(fact, name) for name in fields]) in wanted]
+
+    def iterate(self, kind: type[F]) -> Iterator[F]:
+        yield from sorted(self.select(kind), key=key_of)
+
+    def page(
+        self,
+        kind: type[F],
+        *where: Where,
+        skip: int,
+        limit: int,
+        after: tuple[Instant, str] | tuple[str, str] | None = None,
+        order: Order = OLDEST_FIRST,
+    ) -> list[F]:
+        def place(fact: Any) -> tuple[Any, str]:
+            return getattr(fact, order.field), key_of(fact)[-1]
+
+        def rank(fact: Any) -> tuple[bool, Any, str]:
+            value, key = place(fact)
+            return value is not None, value, key
+
+        found = sorted(self.select(kind, *where), key=rank, reverse=order.is_descending)
+        is_past = lt if order.is_descending else gt
+        return [fact for fact in found if after is None or is_past(place(fact), after)][skip : skip + limit]
 
     def count(self, kind: type[Fact], *where: Where) -> int:
         return len(self.select(kind, *where))
@@ -84,11 +126,21 @@ class MemorySnapshot:
         return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
 
     def find_changes(
-        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+        self,
+        *where: Where,
+        first: int = 1,
+        last: int | None = None,
+        before: tuple[int, int] | None = None,
+        skip: int,
+        limit: int,
     ) -> list[Change]:
         last = self.revision if last is None else min(last, self.revision)
         found = [
-            change for change in self._book.changes if first <= change.revision <= last and _matches(change, where)
+            change
+            for change in self._book.changes
+            if first <= change.revision <= last
+            and (before is None or (change.revision, change.ordinal) < before)
+            and _matches(change, where)
         ]
         return found[::-1][skip : skip + limit]
 
@@ -245,6 +297,7 @@ class MemoryStore:
         self.lock = RLock()
         self.lookups: dict[tuple[Lookup, str], str] = {}
         self.user_organizations: dict[str, set[str]] = {}
+        self._key_uses: dict[tuple[str, str], Instant] = {}
 
     @contextmanager
     def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[MemorySnapshot]:
@@ -287,6 +340,16 @@ class MemoryStore:
         with self.lock:
             return {user_id for user_id in user_ids if self.user_organizations.get(user_id)}
 
+    def note_key_uses(self, uses: Mapping[tuple[str, str], Instant]) -> None:
+        with self.lock:
+            for key, at in uses.items():
+                self._key_uses[key] = max(at, self._key_uses.get(key, at))
+
+    def key_uses(self, organization_id: str, key_ids: Collection[str]) -> dict[str, Instant]:
+        with self.lock:
+            used = {id_: self._key_uses.get((organization_id, id_)) for id_ in key_ids}
+        return {id_: at for id_, at in used.items() if at is not None}
+
     def organization_ids(self) -> list[str]:
         with self.lock:
             return sorted(id_ for id_, book in self._books.items() if book.head.revision)
@@ -301,7 +364,7 @@ class MemoryStore:
         """Nothing to release."""
 
 
-def _matches(fact: Fact | Change, where: tuple[Where, ...]) -> bool:
+def _matches(fact: Fact | Change, where: Sequence[Where]) -> bool:
     return not where or any(
         all(_holds(_value(fact, name), wanted) for name, wanted in conditions.items()) for conditions in where
     )
@@ -310,11 +373,15 @@ def _matches(fact: Fact | Change, where: tuple[Where, ...]) -> bool:
 def _value(fact: Fact | Change, name: str) -> Any:
     name, _, key = name.partition(".")
     value = getattr(fact, name)
-    return value.get(key) if key else value
+    if not key:
+        return value
+    return (json.loads(value or "{}") if isinstance(fact, Change) else value).get(key)
 
 
-def _holds(value: Any, wanted: str | int | Collection[str] | Contains | None) -> bool:
+def _holds(value: Any, wanted: Any) -> bool:
     match wanted:
+        case Not():
+            return value is not None and value != wanted.value
         case Contains():
             return value is not None and _lower(wanted.text) in _lower(value)
         case None | str() | int():

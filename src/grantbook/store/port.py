@@ -4,9 +4,9 @@ A store keeps, for each organization, versions of facts and the changes that mad
 makes one revision: all of its facts and changes become visible together, or none do. A snapshot sees one
 revision, whole, and does not move. Facts of one organization cannot be reached through another's snapshot.
 
-`Where` is a conjunction: each field equals the value, is in the collection, or contains the text. "attributes.x" is
-the text under x in a field that holds an object. Several of them are a disjunction; none at all means every fact of
-the kind.
+`Where` is a conjunction: each field equals the value, is in the collection, contains the text, differs from the value,
+or is among the values of another kind. "attributes.x" is the text under x in a field that holds an object. Several of
+them are a disjunction; none at all means every fact of the kind.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -32,7 +32,35 @@ class Contains:
     text: str
 
 
-Where = Mapping[str, str | int | Collection[str] | Contains | None]
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Any value but this one. No value at all does not match."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """One of the values that `field` has in the facts of another kind whose field `by` has the value."""
+
+    kind: type[Fact]
+    field: str
+    by: str
+    value: str
+
+
+Where = Mapping[str, str | int | Collection[str] | Contains | Not | Among | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By a field, then by the last field of the key; texts by their code points, a missing one before all others."""
+
+    field: str = "created_at"
+    is_descending: bool = False
+
+
+OLDEST_FIRST = Order()
 
 
 class Lookup(StrEnum):
@@ -41,6 +69,7 @@ class Lookup(StrEnum):
     API_KEY = "api_key"  # digest of the secret -> organization id
     ENTITY = "entity"  # "rule/rule_..." -> organization id, for types not bound to the organization
     USER = "user"  # user id -> the organization that knew the user first
+    INVITATION = "invitation"  # digest of the token -> "organization id/user id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +134,24 @@ class Snapshot(Protocol):
     def select(self, kind: type[F], *where: Where) -> list[F]:
         """Every fact that matches, in no promised order, each once."""
 
-    def page(
-        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
-    ) -> list[F]:
-        """Facts of a kind that has `created_at`, ordered by that and the last field of the key.
+    def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
+        """Facts in which these fields together have one of these combinations, in no promised order, each once."""
 
-        Those after the place `after`, without the first `skip`. Of the newest revision only.
+    def iterate(self, kind: type[F]) -> Iterator[F]:
+        """Every fact of a kind in order of its key, read in parts as it goes. Not while writing."""
+
+    def page(
+        self,
+        kind: type[F],
+        *where: Where,
+        skip: int,
+        limit: int,
+        after: tuple[Instant, str] | tuple[str, str] | None = None,
+        order: Order = OLDEST_FIRST,
+    ) -> list[F]:
+        """Facts in order: those after the place `after`, without the first `skip`. Of the newest revision only.
+
+        A place is the values of the field ordered by, never a missing one, and of the last field of the key.
         """
 
     def count(self, kind: type[Fact], *where: Where) -> int:
@@ -120,9 +161,19 @@ class Snapshot(Protocol):
         """How many match, by the value of a text field; values that none has are left out."""
 
     def find_changes(
-        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+        self,
+        *where: Where,
+        first: int = 1,
+        last: int | None = None,
+        before: tuple[int, int] | None = None,
+        skip: int,
+        limit: int,
     ) -> list[Change]:
-        """Changes that match, of the revisions `first` to `last`, newest first."""
+        """Changes that match, of the revisions `first` to `last`, newest first.
+
+        Only those before the place `before`, a revision and an ordinal. "after.x" is the text under x in the fact after
+        the change, "before.x" in the one before it.
+        """
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         """How many match."""
@@ -194,6 +245,12 @@ class Store(Protocol):
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
         """Those of the ids that are or were a member somewhere."""
+
+    def note_key_uses(self, uses: Mapping[tuple[str, str], Instant]) -> None:
+        """When keys (organization, key id) were used; the latest is kept. Makes no revision and no change."""
+
+    def key_uses(self, organization_id: str, key_ids: Collection[str]) -> dict[str, Instant]:
+        """The last use of each of these keys that has one."""
 
     def organization_ids(self) -> list[str]:
         """Every organization, in order."""

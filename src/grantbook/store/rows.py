@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+import msgspec
+
 from grantbook.model.facts import Fact
 from grantbook.store.port import Change
 from grantbook.store.tables import BOOLEANS, FACT_TABLES, OBJECTS, TUPLES
@@ -15,23 +17,24 @@ class Shape:
 
     def __init__(self, kind: type[Fact]) -> None:
         self._kind = kind
-        self._names = tuple(field.name for field in fields(kind))
-        self._decoders = tuple((name, _DECODERS[name]) for name in self._names if name in _DECODERS)
+        self.names = tuple(field.name for field in fields(kind))
+        self._decoders = tuple((name, _DECODERS[name]) for name in self.names if name in _DECODERS)
+        self._encoded = tuple((position, name) for position, name in enumerate(self.names) if name in _DECODERS)
 
     def read(self, row: Sequence[Any]) -> Fact:
         """The fact in a row."""
-        values = dict(zip(self._names, row, strict=True))
+        values = dict(zip(self.names, row, strict=True))
         for name, decode in self._decoders:
             if values[name] is not None:
                 values[name] = decode(values[name])
         return self._kind(**values)
 
-    def write(self, fact: Fact) -> dict[str, Any]:
-        """The row of a fact, without what the store adds."""
-        values = {name: getattr(fact, name) for name in self._names}
-        for name, _ in self._decoders:
-            if values[name] is not None:
-                values[name] = int(values[name]) if name in BOOLEANS else json.dumps(values[name])
+    def write(self, fact: Fact) -> list[Any]:
+        """The row of a fact, in the order of `names`."""
+        values = [getattr(fact, name) for name in self.names]
+        for position, name in self._encoded:
+            if values[position] is not None:
+                values[position] = int(values[position]) if name in BOOLEANS else json.dumps(values[position])
         return values
 
 
@@ -40,12 +43,15 @@ def change_of(row: Sequence[Any]) -> Change:
     return Change(**dict(zip(Change.__struct_fields__, row, strict=True)))
 
 
+_STRINGS: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
 def _strings(value: str) -> tuple[str, ...]:
-    return tuple(json.loads(value))
+    return _STRINGS.decode(value)
 
 
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(OBJECTS, json.loads),
+    **dict.fromkeys(OBJECTS, msgspec.json.Decoder(dict[str, Any]).decode),
     **dict.fromkeys(TUPLES, _strings),
     **dict.fromkeys(BOOLEANS, bool),
 }

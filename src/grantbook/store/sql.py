@@ -1,8 +1,8 @@
 """The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, cast
@@ -14,10 +14,13 @@ from grantbook.model.facts import Containment, Department, EntityRef, Fact, Memb
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
-from grantbook.store.port import Author, Change, F, Head, Lookup, StoredResponse, Where
+from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, StoredResponse, Where
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
 from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
+
+_KEPT_COUNTS = 1_000
+_CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
 
 
 class Session:
@@ -58,6 +61,11 @@ class Session:
             self._cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
             return int(self._cursor.rowcount)
 
+    def insert_rows(self, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of values in the order of the columns."""
+        with self._translated():
+            self._cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows))
+
     def commit(self) -> None:
         with self._translated():
             self._connection.commit()
@@ -76,17 +84,49 @@ class Session:
             raise StoreUnavailable from error
 
 
+class Counts:
+    """Totals of lists, each good for the revision that it was counted at: a list is read more often than it changes.
+
+    Holds the most recent `maximum`, and may be used by many threads.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._kept: OrderedDict[Any, tuple[int, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, question: Any, revision: int) -> int | None:
+        """The count, if it was made at this revision."""
+        known = self._kept.get(question)
+        return known[1] if known is not None and known[0] == revision else None
+
+    def keep(self, question: Any, revision: int, count: int) -> None:
+        if self._maximum:
+            with self._lock:
+                self._kept[question] = (revision, count)
+                self._kept.move_to_end(question)
+                while len(self._kept) > self._maximum:
+                    self._kept.popitem(last=False)
+
+
 class SqlSnapshot:
     """See `port.Snapshot`. `past` None means the newest revision: then only live versions are read."""
 
     def __init__(
-        self, dialect: Dialect, statements: Statements, session: Session, organization_id: str, past: int | None
+        self,
+        dialect: Dialect,
+        statements: Statements,
+        session: Session,
+        organization_id: str,
+        past: int | None,
+        counts: "Counts | None" = None,
     ) -> None:
         self.organization_id = organization_id
         self._dialect = dialect
         self._statements = statements
         self._session = session
         self._past = past
+        self._counts = counts or Counts(0)
         self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
         self.revision = self.head().revision if past is None else past
 
@@ -102,11 +142,33 @@ class SqlSnapshot:
         shape, values = self._statements.shape_and_values(where)
         return self._facts(kind, self._statements.select(kind, shape, past=self._past is not None), values)
 
+    def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
+        if not values:
+            return []
+        prepared = self._statements.find_all(kind, fields, past=self._past is not None)
+        return self._facts(kind, prepared, {"combinations": self._dialect.list_value(values)})
+
+    def iterate(self, kind: type[F]) -> Iterator[F]:
+        place: dict[str, Any] = {}
+        while True:
+            prepared = self._statements.iterate(kind, past=self._past is not None, is_after=bool(place))
+            found = self._facts(kind, prepared, place)
+            yield from found
+            if len(found) < STREAM_ROWS:
+                return
+            place = {f"after_{name}": getattr(found[-1], name) for name in kind.KEY}
+
     def page(
-        self, kind: type[F], *where: Where, skip: int, limit: int, after: tuple[Instant, str] | None = None
+        self,
+        kind: type[F],
+        *where: Where,
+        skip: int,
+        limit: int,
+        after: tuple[Instant, str] | tuple[str, str] | None = None,
+        order: Order = OLDEST_FIRST,
     ) -> list[F]:
         shape, values = self._statements.shape_and_values(where)
-        prepared = self._statements.page(kind, shape, is_after=after is not None)
+        prepared = self._statements.page(kind, shape, order, is_after=after is not None)
         values.update(skip=skip, limit=limit)
         if after is not None:
             values.update(after_at=after[0], after_key=after[1])
@@ -116,7 +178,12 @@ class SqlSnapshot:
         if self._past is not None:
             return len(self.select(kind, *where))
         shape, values = self._statements.shape_and_values(where)
+        question = (self.organization_id, kind, shape, tuple(values.items()))
+        known = self._counts.find(question, self.revision)
+        if known is not None:
+            return known
         ((count,),) = self._rows(self._statements.count(kind, shape), values)
+        self._counts.keep(question, self.revision, int(count))
         return int(count)
 
     def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
@@ -127,11 +194,20 @@ class SqlSnapshot:
         return {str(value): int(count) for value, count in rows}
 
     def find_changes(
-        self, *where: Where, first: int = 1, last: int | None = None, skip: int, limit: int
+        self,
+        *where: Where,
+        first: int = 1,
+        last: int | None = None,
+        before: tuple[int, int] | None = None,
+        skip: int,
+        limit: int,
     ) -> list[Change]:
         shape, values = self._statements.shape_and_values(where)
         values.update(first=first, last=self._last(last), skip=skip, limit=limit)
-        return [change_of(row) for row in self._rows(self._statements.find_changes(shape), values)]
+        if before is not None:
+            values.update(before_revision=before[0], before_ordinal=before[1])
+        prepared = self._statements.find_changes(shape, is_before=before is not None)
+        return [change_of(row) for row in self._rows(prepared, values)]
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         shape, values = self._statements.shape_and_values(where)
@@ -200,6 +276,7 @@ class SqlTransaction(SqlSnapshot):
         self._opened: dict[type[Fact], list[Fact]] = {}
         self._closed: dict[type[Fact], list[Fact]] = {}
         self._changes: list[Change] = []
+        self._flushed: list[Fact] = []
         self._made_here: set[tuple[type[Fact], tuple[str, ...]]] = set()
         super().__init__(dialect, statements, session, organization_id, None)
         head = self.head()
@@ -255,7 +332,8 @@ class SqlTransaction(SqlSnapshot):
     def commit(self) -> None:
         self._flush()
         if self._changes:
-            self._session.run_many(self._statements.insert(changes), [self._change_row(each) for each in self._changes])
+            rows = [(self.organization_id, *msgspec.structs.astuple(change)) for change in self._changes]
+            self._session.insert_rows(self._statements.insert(changes), _CHANGE_COLUMNS, rows)
             self._move_head(self._recorder.head)
         else:
             self.revision = self._recorder.revision - 1
@@ -288,9 +366,6 @@ class SqlTransaction(SqlSnapshot):
                 hash=head.hash,
             )
 
-    def _change_row(self, change: Change) -> dict[str, Any]:
-        return {"organization_id": self.organization_id, **msgspec.structs.asdict(change)}
-
     def _open(self, fact: Fact) -> None:
         self._opened.setdefault(type(fact), []).append(fact)
 
@@ -298,6 +373,8 @@ class SqlTransaction(SqlSnapshot):
         """Ends the live version; one that this very transaction made is taken out, for it was never seen."""
         kind, key = type(fact), key_of(fact)
         self._flush_opened()
+        self._made_here.update((type(made), key_of(made)) for made in self._flushed)
+        self._flushed.clear()
         if (kind, key) in self._made_here:
             self._made_here.discard((kind, key))
             self._session.run(self._statements.delete_fact(kind), tenant=self.organization_id, **_old(fact))
@@ -324,13 +401,15 @@ class SqlTransaction(SqlSnapshot):
             return
         self._flush_closed()
         for kind, facts in self._opened.items():
-            shared = {"organization_id": self.organization_id, "since_revision": self.revision, "until_revision": None}
-            rows = [{**shared, **SHAPES[kind].write(fact)} for fact in facts]
-            self._session.run_many(self._statements.insert_fact(kind), rows)
-            self._made_here.update((kind, key_of(fact)) for fact in facts)
+            shape = SHAPES[kind]
+            columns = ("organization_id", *shape.names, "since_revision", "until_revision")
+            rows = [(self.organization_id, *shape.write(fact), self.revision, None) for fact in facts]
+            self._session.insert_rows(self._statements.insert_fact(kind), columns, rows)
             if kind is Member:
-                known = [{"user_id": row["user_id"], "organization_id": self.organization_id} for row in rows]
-                self._session.run_many(self._statements.insert_ignoring(user_organizations), known)
+                known = [(key_of(fact)[0], self.organization_id) for fact in facts]
+                insert = self._statements.insert_ignoring(user_organizations)
+                self._session.insert_rows(insert, ("user_id", "organization_id"), known)
+            self._flushed += facts
         self._opened.clear()
 
 
@@ -342,11 +421,12 @@ class SqlStore:
         self._statements = Statements(dialect)
         self._clock = clock
         self._writing = Lock()
+        self._counts = Counts(_KEPT_COUNTS)
 
     @contextmanager
     def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[SqlSnapshot]:
         with self._session(self._dialect.begin_read) as session:
-            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision)
+            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._counts)
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
@@ -377,6 +457,23 @@ class SqlStore:
         if not user_ids:
             return set()
         return set(self._strings(self._statements.known_users(), users=self._dialect.list_value(user_ids)))
+
+    def note_key_uses(self, uses: Mapping[tuple[str, str], Instant]) -> None:
+        rows = [
+            {"organization_id": organization_id, "key_id": key_id, "last_used_at": at}
+            for (organization_id, key_id), at in uses.items()
+        ]
+        with self._writing, self._session(self._dialect.begin_write) as session:
+            session.run_many(self._statements.insert_key_use(), rows)
+            session.commit()
+
+    def key_uses(self, organization_id: str, key_ids: Collection[str]) -> dict[str, Instant]:
+        if not key_ids:
+            return {}
+        wanted = self._dialect.list_value(key_ids)
+        with self._session(self._dialect.begin_read) as session:
+            rows = session.all(self._statements.key_uses(), tenant=organization_id, keys=wanted)
+        return {str(row[0]): int(row[1]) for row in rows}
 
     def organization_ids(self) -> list[str]:
         return self._strings(self._statements.organization_ids())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Executable, Table, bindparam, create_engine, event, select
+from sqlalchemy import Executable, Table, bindparam, create_engine, event, literal_column, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -26,7 +26,7 @@ _PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
-    "PRAGMA cache_size=-65536",
+    "PRAGMA cache_size=-4096",  # KiB, for each connection; the file itself is mapped
     "PRAGMA mmap_size=268435456",
     "PRAGMA temp_store=MEMORY",
 )
@@ -64,14 +64,33 @@ class SqliteDialect:
         condition: Condition = column.in_(select(rows.c.value))
         return condition
 
+    def contains(self, column: Any, parameter: str) -> Condition:
+        condition: Condition = column.like(bindparam(parameter), escape="\\")  # A to Z are alike to it anyway
+        return condition
+
+    def not_by_index(self, column: Any) -> Any:
+        return literal_column(f"+{column.table.name}.{column.name}")
+
     def text_in(self, column: Any, key: str) -> Any:
         return func.json_extract(column, f'$."{key}"')
 
-    def list_value(self, values: Collection[str]) -> str:
+    def rows_of(self, parameter: str, width: int) -> tuple[Any, list[Any]]:
+        rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))
+        return rows, [func.json_extract(rows.c.value, f"$[{position}]") for position in range(width)]
+
+    def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> str:
         return msgspec.json.encode(list(values)).decode()
 
     def insert_ignoring(self, table: Table) -> Executable:
         return insert(table).on_conflict_do_nothing()
+
+    def insert_later(self, table: Table, column: str) -> Executable:
+        new = insert(table)
+        return new.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={column: new.excluded[column]},
+            where=new.excluded[column] > table.c[column],
+        )
 
 
 def open_sqlite(url: str, clock: Clock) -> SqlStore:

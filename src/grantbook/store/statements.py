@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -27,15 +28,25 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Department, Fact
-from grantbook.store.port import SMALL_LETTERS, Contains, Where
-from grantbook.store.tables import FACT_TABLES, changes, heads, lookups, responses, revisions, user_organizations
+from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Where
+from grantbook.store.tables import (
+    FACT_TABLES,
+    changes,
+    heads,
+    key_uses,
+    lookups,
+    responses,
+    revisions,
+    user_organizations,
+)
 
-Shape: TypeAlias = tuple[tuple[tuple[str, str], ...], ...]
+Form: TypeAlias = str | tuple[type[Fact], str, str]
+Shape: TypeAlias = tuple[tuple[tuple[str, Form], ...], ...]
 Condition: TypeAlias = ColumnElement[bool]
 
 STREAM_ROWS: Final = 1_000
 _CHANGE_COLUMNS: Final = [column for column in changes.c if column.name != "organization_id"]
-_NULL, _ONE, _MANY, _CONTAINS = "null", "one", "many", "contains"
+_NULL, _ONE, _MANY, _CONTAINS, _NOT = "null", "one", "many", "contains", "not"
 
 
 class Dialect(Protocol):
@@ -64,14 +75,26 @@ class Dialect(Protocol):
     def is_in(self, column: Any, parameter: str) -> Condition:
         """`column` in the list that is bound as one value."""
 
+    def contains(self, column: Any, parameter: str) -> Condition:
+        """`column` like the pattern, which has small letters; letters A to Z count as theirs."""
+
+    def not_by_index(self, column: Any) -> Any:
+        """The column, such that rows are not walked in its order but found by other conditions and then sorted."""
+
     def text_in(self, column: Any, key: str) -> Any:
         """The text under a key of the object in the column."""
 
-    def list_value(self, values: Collection[str]) -> Any:
-        """The list as that value."""
+    def rows_of(self, parameter: str, width: int) -> tuple[Any, list[Any]]:
+        """The rows of so many texts that are bound as one value, as a table, and its columns."""
+
+    def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> Any:
+        """The list of texts, or of rows, as that value."""
 
     def insert_ignoring(self, table: Table) -> Executable:
         """An INSERT that leaves an existing row alone."""
+
+    def insert_later(self, table: Table, column: str) -> Executable:
+        """An INSERT that gives an existing row the value of the column where that is greater."""
 
 
 class Prepared:
@@ -90,6 +113,12 @@ class Prepared:
         if self._constants:
             values = {**self._constants, **values}
         return values if self._order is None else [values[name] for name in self._order]
+
+    def bind_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        """Rows of values in the order of the columns, in the form and order that the driver wants."""
+        if self._order == tuple(columns) and not self._constants:
+            return rows
+        return [self.bind(dict(zip(columns, row, strict=True))) for row in rows]
 
 
 class Statements:
@@ -110,26 +139,55 @@ class Statements:
 
         def build() -> Any:
             table = FACT_TABLES[kind]
-            live = select(*_columns(kind)).where(_live(table), self._matching(table, shape))
+            live = select(*_columns(kind)).where(_live(table), self._matching(table, shape, past=past))
             if not past:
                 return live
-            ended = select(*_columns(kind)).where(_ended_since(table), self._matching(table, shape))
+            ended = select(*_columns(kind)).where(_ended_since(table), self._matching(table, shape, past=past))
             return live.where(_begun(table)).union_all(ended)
 
         return self._get(("select", kind, shape, past), build)
 
-    def page(self, kind: type[Fact], shape: Shape, *, is_after: bool) -> Prepared:
-        """Live facts in the order of (created_at, last field of the key), after a place if asked."""
+    def page(self, kind: type[Fact], shape: Shape, order: Order, *, is_after: bool) -> Prepared:
+        """Live facts in order, after a place if asked."""
 
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
-            order = (table.c.created_at, table.c[kind.KEY[-1]])
+            columns = (table.c[order.field], table.c[kind.KEY[-1]])
             query = select(*_columns(kind)).where(_live(table), self._matching(table, shape))
             if is_after:
-                query = query.where(tuple_(*order) > tuple_(bindparam("after_at"), bindparam("after_key")))
-            return query.order_by(*order).offset(bindparam("skip")).limit(bindparam("limit"))
+                place = tuple_(bindparam("after_at"), bindparam("after_key"))
+                query = query.where(tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place)
+            if _narrows(shape):
+                columns = (self._dialect.not_by_index(columns[0]), columns[1])
+            ordered = [column.desc() for column in columns] if order.is_descending else columns
+            return query.order_by(*ordered).offset(bindparam("skip")).limit(bindparam("limit"))
 
-        return self._get(("page", kind, shape, is_after), build)
+        return self._get(("page", kind, shape, order, is_after), build)
+
+    def find_all(self, kind: type[Fact], names: tuple[str, ...], *, past: bool) -> Prepared:
+        """Facts in which the fields have one of the `:combinations`: each is looked up in an index of its own."""
+
+        def build() -> Select[Any]:
+            table = FACT_TABLES[kind]
+            rows, parts = self._dialect.rows_of("combinations", len(names))
+            same = [table.c[name] == part for name, part in zip(names, parts, strict=True)]
+            at = _at_past if past else _live
+            return select(*_columns(kind)).select_from(rows.join(table, and_(*same))).where(at(table)).distinct()
+
+        return self._get(("find_all", kind, names, past), build)
+
+    def iterate(self, kind: type[Fact], *, past: bool, is_after: bool) -> Prepared:
+        """The first facts in order of their keys, or the first after a key."""
+
+        def build() -> Select[Any]:
+            table = FACT_TABLES[kind]
+            key = [table.c[name] for name in kind.KEY]
+            query = select(*_columns(kind)).where((_at_past if past else _live)(table))
+            if is_after:
+                query = query.where(tuple_(*key) > tuple_(*(bindparam(f"after_{name}") for name in kind.KEY)))
+            return query.order_by(*key).limit(STREAM_ROWS)
+
+        return self._get(("iterate", kind, past, is_after), build)
 
     def count(self, kind: type[Fact], shape: Shape) -> Prepared:
         def build() -> Select[Any]:
@@ -186,6 +244,17 @@ class Statements:
 
     def insert_ignoring(self, table: Table) -> Prepared:
         return self._get(("insert_ignoring", table.name), lambda: self._dialect.insert_ignoring(table))
+
+    def insert_key_use(self) -> Prepared:
+        return self._get("insert_key_use", lambda: self._dialect.insert_later(key_uses, "last_used_at"))
+
+    def key_uses(self) -> Prepared:
+        return self._get(
+            "key_uses",
+            lambda: select(key_uses.c.key_id, key_uses.c.last_used_at).where(
+                key_uses.c.organization_id == bindparam("tenant"), self._dialect.is_in(key_uses.c.key_id, "keys")
+            ),
+        )
 
     def close_fact(self, kind: type[Fact]) -> Prepared:
         def build() -> Any:
@@ -251,15 +320,18 @@ class Statements:
             ),
         )
 
-    def find_changes(self, shape: Shape) -> Prepared:
-        """Matching changes between two revisions, newest first."""
+    def find_changes(self, shape: Shape, *, is_before: bool) -> Prepared:
+        """Matching changes between two revisions, newest first, before a place if asked."""
 
         def build() -> Select[Any]:
             query = select(*_CHANGE_COLUMNS).where(*self._changes_between(shape))
+            if is_before:
+                place = tuple_(bindparam("before_revision"), bindparam("before_ordinal"))
+                query = query.where(tuple_(changes.c.revision, changes.c.ordinal) < place)
             newest = (changes.c.revision.desc(), changes.c.ordinal.desc())
             return query.order_by(*newest).offset(bindparam("skip")).limit(bindparam("limit"))
 
-        return self._get(("find_changes", shape), build)
+        return self._get(("find_changes", shape, is_before), build)
 
     def count_changes(self, shape: Shape) -> Prepared:
         def build() -> Select[Any]:
@@ -306,11 +378,16 @@ class Statements:
         return self._get("organization_ids", lambda: select(heads.c.organization_id))
 
     def shape_and_values(self, where: Sequence[Where]) -> tuple[Shape, dict[str, Any]]:
-        """What kind of conditions these are, and the values to bind for them."""
-        shape: list[tuple[tuple[str, str], ...]] = []
+        """What kind of conditions these are, and the values to bind for them.
+
+        Conditions that every alternative has come first, once: an index serves them before the alternatives are tried.
+        """
+        shared = _shared(where) if len(where) > 1 else {}
+        alternatives = [{name: each[name] for name in each if name not in shared} for each in where]
+        shape: list[tuple[tuple[str, Form], ...]] = []
         values: dict[str, Any] = {}
-        for position, conditions in enumerate(where):
-            each: list[tuple[str, str]] = []
+        for position, conditions in enumerate([shared, *alternatives]):
+            each: list[tuple[str, Form]] = []
             for name, wanted in conditions.items():
                 form, value = self._form(wanted)
                 each.append((name, form))
@@ -319,14 +396,22 @@ class Statements:
             shape.append(tuple(each))
         return tuple(shape), values
 
-    def _matching(self, table: Table, shape: Shape) -> Condition:
-        alternatives = [
-            and_(True, *(self._condition(table, name, form, _parameter(position, name)) for name, form in conditions))
+    def _matching(self, table: Table, shape: Shape, *, past: bool = False) -> Condition:
+        def condition(position: int, name: str, form: Form) -> Condition:
+            parameter = _parameter(position, name)
+            if isinstance(form, tuple):
+                return _among(table.c[name], *form, parameter, at=_at_past if past else _live)
+            # Where ids are named, no other field shall tempt the planner, which does not know how few rows they leave.
+            is_searched = _names_id(name, form) or not (_narrows(shape) or _narrows((shape[position],)))
+            return self._condition(table, name, form, parameter, is_searched=is_searched)
+
+        shared, *alternatives = [
+            and_(True, *(condition(position, name, form) for name, form in conditions))
             for position, conditions in enumerate(shape)
         ]
-        return or_(*alternatives) if alternatives else and_(True)
+        return and_(shared, or_(*alternatives)) if alternatives else shared
 
-    def _form(self, wanted: Any) -> tuple[str, Any]:
+    def _form(self, wanted: Any) -> tuple[Form, Any]:
         match wanted:
             case None:
                 return _NULL, None
@@ -334,18 +419,55 @@ class Statements:
                 return _ONE, wanted
             case Contains():
                 return _CONTAINS, f"%{_escaped(wanted.text.translate(SMALL_LETTERS))}%"
+            case Not():
+                return _NOT, wanted.value
+            case Among():
+                return (wanted.kind, wanted.field, wanted.by), wanted.value
             case _:
                 return _MANY, self._dialect.list_value(wanted)
 
-    def _condition(self, table: Table, name: str, form: str, parameter: str) -> Condition:
+    def _condition(self, table: Table, name: str, form: str, parameter: str, *, is_searched: bool) -> Condition:
         name, _, key = name.partition(".")
         column = self._dialect.text_in(table.c[name], key) if key else table.c[name]
+        if not is_searched and not key:
+            column = self._dialect.not_by_index(column)
         if form == _MANY:
             return self._dialect.is_in(column, parameter)
         if form == _CONTAINS:
-            return func.lower(column).like(bindparam(parameter), escape="\\")
+            return self._dialect.contains(column, parameter)
+        if form == _NOT:
+            differs: Condition = column != bindparam(parameter)
+            return differs
         condition: Condition = column.is_(None) if form == _NULL else column == bindparam(parameter)
         return condition
+
+
+def _among(
+    column: Any, kind: type[Fact], field: str, by: str, parameter: str, *, at: Callable[[Any], Condition]
+) -> Condition:
+    """Asked for each row: a page that is found soon never looks at the rest of the other kind."""
+    other = FACT_TABLES[kind].alias()
+    return exists().where(at(other), other.c[by] == bindparam(parameter), other.c[field] == column)
+
+
+def _shared(where: Sequence[Where]) -> Where:
+    first, *others = where
+    return {name: wanted for name, wanted in first.items() if all(_says(each, name, wanted) for each in others)}
+
+
+def _says(conditions: Where, name: str, wanted: Any) -> bool:
+    return name in conditions and conditions[name] == wanted
+
+
+def _narrows(shape: Shape) -> bool:
+    """Whether all that match have ids that are named: then few rows match, while an index on anything else, or in the
+    order of the page, would visit many to find those few."""
+    shared, *alternatives = (any(_names_id(*condition) for condition in conditions) for conditions in shape)
+    return shared or (bool(alternatives) and all(alternatives))
+
+
+def _names_id(name: str, form: Form) -> bool:
+    return (name == "id" or name.endswith("_id")) and form in {_ONE, _MANY}
 
 
 def _parameter(position: int, name: str) -> str:

@@ -44,7 +44,19 @@ _Big: Final = BigInteger().with_variant(Integer(), "sqlite")
 _LIVE: Final = text("until_revision IS NULL")
 _PAST: Final = text("until_revision IS NOT NULL")
 
-INTEGERS: Final = frozenset({"created_at", "updated_at", "added_at", "assigned_at", "starts_at", "expires_at"})
+INTEGERS: Final = frozenset(
+    {
+        "created_at",
+        "updated_at",
+        "deleted_at",
+        "added_at",
+        "assigned_at",
+        "invited_at",
+        "deactivated_at",
+        "starts_at",
+        "expires_at",
+    }
+)
 BOOLEANS: Final = frozenset({"is_base", "is_active", "is_paused"})
 OBJECTS: Final = frozenset({"attributes"})
 TUPLES: Final = frozenset({"capabilities", "scopes"})
@@ -71,7 +83,7 @@ def _fact_table(name: str, kind: type[Fact], *indexes: tuple[str, ...], unique: 
         _index(table, "past_key", unique, live=False)
     for columns in indexes:
         _index(table, f"live_{'_'.join(columns)}", columns, live=True)
-        if "created_at" not in columns:  # pages are of the newest revision only
+        if len(columns) == 1:  # longer ones serve pages, and those are of the newest revision only
             _index(table, f"past_{'_'.join(columns)}", columns, live=False)
     return table
 
@@ -96,13 +108,30 @@ def _type_of(column: str) -> Any:
 
 FACT_TABLES: Final[dict[type[Fact], Table]] = {
     Organization: _fact_table("organizations", Organization),
-    Member: _fact_table("members", Member, ("email",), ("created_at", "user_id")),
+    Member: _fact_table(
+        "members",
+        Member,
+        ("created_at", "user_id", "state", "email", "full_name"),
+        ("updated_at", "user_id", "state"),
+        ("full_name", "user_id", "state"),
+        ("email", "user_id", "state"),
+        ("state", "user_id"),
+    ),
     Department: _fact_table("departments", Department, ("parent_id",), ("created_at", "id")),
-    DepartmentMember: _fact_table("department_members", DepartmentMember, ("user_id",)),
+    DepartmentMember: _fact_table(
+        "department_members", DepartmentMember, ("user_id",), ("department_id", "added_at", "user_id")
+    ),
     Role: _fact_table("roles", Role, ("created_at", "id")),
-    RoleAssignment: _fact_table("role_assignments", RoleAssignment, ("user_id",)),
+    RoleAssignment: _fact_table(
+        "role_assignments", RoleAssignment, ("user_id",), ("role_id", "assigned_at", "user_id")
+    ),
     Entity: _fact_table(
-        "entities", Entity, ("id",), ("owner_id",), ("access_mode",), ("entity_type", "created_at", "id")
+        "entities",
+        Entity,
+        ("id",),
+        ("owner_id",),
+        ("access_mode",),
+        ("entity_type", "created_at", "id", "status", "name"),
     ),
     AccessTarget: _fact_table("access_targets", AccessTarget, ("entity_id",), ("target_id",)),
     Containment: _fact_table("containments", Containment, ("container_id",), ("member_id",)),
@@ -111,6 +140,7 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
         Grant,
         ("grantee_id",),
         ("created_at", "id"),
+        ("entity_type", "created_at", "id"),
         unique=("entity_id", "entity_type", "grantee_id", "grantee_type"),
     ),
     ApiKey: _fact_table("api_keys", ApiKey, ("digest",), ("user_id",), ("created_at", "id")),
@@ -176,6 +206,14 @@ responses: Final = _table(
     PrimaryKeyConstraint("organization_id", "idempotency_key"),
 )
 Index("ix_idempotent_responses_at", responses.c.organization_id, responses.c.at)
+
+key_uses: Final = _table(
+    "key_uses",
+    Column("organization_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("last_used_at", _Big, nullable=False),
+    PrimaryKeyConstraint("organization_id", "key_id"),
+)
 
 lookups: Final = _table(
     "lookups",

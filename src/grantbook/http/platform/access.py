@@ -130,8 +130,8 @@ def get_resolved_access(
 ) -> Response:
     """Everything that a user reaches, with every path. For oneself, or with `manage_access_control`."""
     with exchange.reading(organization_id) as reading:
-        found = decisions.entities_of(reading, user_id, entity_type=entity_type)
-        return Answer(rendering.resolved_access(reading, user_id, found)).response()
+        found, entity_names = decisions.resolve(reading, user_id, entity_type=entity_type)
+        return Answer(rendering.resolved_access(reading, user_id, found, entity_names)).response()
 
 
 @routes.get(ORGANIZATION + "/access/users-with-access", **documented(responses.UsersWithAccess))

@@ -1,140 +1,229 @@
-"""Knowledge slices, composites and vector stores, and entities of any type that a platform registers."""
+"""Knowledge slices, composites and vector stores."""
 
-from fastapi import Response
+from hashlib import sha256
+from typing import Annotated, Any
 
-from grantbook.http import requests, responses
+from fastapi import Header, Query, Response
+
 from grantbook.http.exchange import Answer, Exchanged
-from grantbook.http.platform import rendering
+from grantbook.http.paging import Paged, Paging
+from grantbook.http.platform import knowledge_rendering as rendering
+from grantbook.http.platform import knowledge_shapes as shapes
+from grantbook.http.platform.entity_pages import order_of, page_of, part_of
 from grantbook.http.routing import ORGANIZATION, documented, router
+from grantbook.model.errors import ValidationFailed
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.service import entities, gates
-from grantbook.service.desk import Writing
+from grantbook.model.limits import MAX_SUMMARY
+from grantbook.service import knowledge
+from grantbook.service.desk import Reading, Writing
+from grantbook.service.entities import Draft, Edit
+from grantbook.service.entity_lists import Page
+from grantbook.service.knowledge import COMPOSITE, FORM, SLICE, STORE
 
-routes = router("Entities")
+routes = router("Knowledge")
 KNOWLEDGE = ORGANIZATION + "/knowledge"
-ENTITY = ORGANIZATION + "/entities/{entity_type}/{entity_id}"
-_CREATORS = ("create_knowledge", "manage_knowledge_slices")
+SLICES = KNOWLEDGE + "/slices"
+COMPOSITES = KNOWLEDGE + "/composites"
+STORES = KNOWLEDGE + "/stores"
+_UNCHANGED: dict[int | str, Any] = {304: {"description": "Nothing changed since the answer with that `ETag`."}}
 
 
-@routes.post(KNOWLEDGE + "/slices", **documented(responses.SliceAnswer, writes=True, status=201))
-def create_slice(organization_id: str, body: requests.CreateSlice, exchange: Exchanged) -> Response:
+@routes.get(SLICES + "/summary", **documented(shapes.SliceSummaries, also=_UNCHANGED))
+def list_slices_summary(
+    organization_id: str,
+    exchange: Exchanged,
+    limit: Annotated[int, Query(ge=1, le=MAX_SUMMARY)] = 1_000,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """All slices that the caller sees, in short, oldest first. Send the `ETag` back as `If-None-Match`."""
+    with exchange.reading(organization_id) as reading:
+        page, found = knowledge.summary(reading, limit)
+        items = [rendering.slice_summary(each) for each in found]
+        body = {"items": items, "total": page.total, "limit": limit, "has_more": page.has_more}
+        response = Answer(body).response()
+    tag = f'"{sha256(response.body).hexdigest()[:32]}"'
+    if if_none_match is not None and tag in if_none_match:
+        response = Response(status_code=304)
+    response.headers["ETag"] = tag
+    return response
+
+
+@routes.get(SLICES, **documented(shapes.SliceList))
+def list_slices(
+    organization_id: str,
+    exchange: Exchanged,
+    paging: Paged,
+    status: shapes.Status = None,
+    type: shapes.SliceKind = None,
+    search: shapes.Search = None,
+) -> Response:
+    """Slices and composites that the caller sees, oldest first."""
+    with exchange.reading(organization_id) as reading:
+        found = knowledge.list_slices(reading, part_of(paging), status=status, type_=type, search=search)
+        return _slices(reading, paging, found)
+
+
+@routes.post(SLICES, **documented(shapes.SliceAnswer, writes=True, status=201))
+def create_slice(organization_id: str, body: shapes.CreateSlice, exchange: Exchanged) -> Response:
     """A knowledge slice; private unless said otherwise. Needs `create_knowledge`."""
 
     def work(writing: Writing) -> Answer:
-        draft = entities.Draft(
-            ref=EntityRef("knowledge_slice", body.id or writing.new_id("kslice_")),
+        draft = Draft(
+            ref=EntityRef(SLICE, body.id or writing.new_id("kslice_")),
             name=body.name,
             owner=Principal(body.owner_type, body.owner_id),
             access_mode=body.access_mode,
             targets=body.access_target_ids or (),
             attributes={"description": body.description, "type": body.type},
         )
-        return Answer(rendering.knowledge_slice(writing, entities.create(writing, draft, *_CREATORS)), 201)
+        return Answer(rendering.knowledge_slice(writing, knowledge.create_slice(writing, draft)), 201)
 
     return exchange.write(organization_id, work)
 
 
-@routes.get(KNOWLEDGE + "/slices/{slice_id}", **documented(responses.SliceAnswer))
+@routes.get(SLICES + "/{slice_id}", **documented(shapes.SliceAnswer))
 def get_slice(organization_id: str, slice_id: str, exchange: Exchanged) -> Response:
-    """A slice or composite, for those who reach it."""
+    """A slice or composite, for those who see it."""
     with exchange.reading(organization_id) as reading:
-        found = entities.get(reading, EntityRef("knowledge_slice", slice_id))
-        return Answer(rendering.knowledge_slice(reading, found)).response()
+        return Answer(rendering.knowledge_slice(reading, knowledge.get_slice(reading, slice_id))).response()
 
 
-@routes.post(KNOWLEDGE + "/slices/{slice_id}/archive", **documented(responses.SliceAnswer, writes=True))
+@routes.patch(SLICES + "/{slice_id}", **documented(shapes.SliceAnswer, writes=True))
+def update_slice(organization_id: str, slice_id: str, body: shapes.UpdateSlice, exchange: Exchanged) -> Response:
+    """Change a slice or composite: needs `manage_knowledge_slices` or the top level; who reaches it, the top level."""
+
+    def work(writing: Writing) -> Answer:
+        change = Edit(
+            name=body.name,
+            attributes=_described(body),
+            access_mode=body.access_mode,
+            targets=body.access_target_ids,
+        )
+        return Answer(rendering.knowledge_slice(writing, knowledge.update_slice(writing, slice_id, change)))
+
+    return exchange.write(organization_id, work)
+
+
+@routes.post(SLICES + "/{slice_id}/archive", **documented(shapes.SliceAnswer, writes=True))
 def archive_slice(organization_id: str, slice_id: str, exchange: Exchanged) -> Response:
     """Archive: all access ends, the grants stay for the day it comes back."""
     return _set_status(exchange, organization_id, slice_id, "archived")
 
 
-@routes.post(KNOWLEDGE + "/slices/{slice_id}/unarchive", **documented(responses.SliceAnswer, writes=True))
+@routes.post(SLICES + "/{slice_id}/unarchive", **documented(shapes.SliceAnswer, writes=True))
 def unarchive_slice(organization_id: str, slice_id: str, exchange: Exchanged) -> Response:
     """Bring an archived slice back, with its grants."""
     return _set_status(exchange, organization_id, slice_id, "active")
 
 
-@routes.post(KNOWLEDGE + "/composites", **documented(responses.SliceAnswer, writes=True, status=201))
-def create_composite(organization_id: str, body: requests.CreateComposite, exchange: Exchanged) -> Response:
+@routes.get(COMPOSITES, **documented(shapes.SliceList))
+def list_composites(organization_id: str, exchange: Exchanged, paging: Paged) -> Response:
+    """Composites that the caller sees, oldest first."""
+    with exchange.reading(organization_id) as reading:
+        return _slices(reading, paging, knowledge.list_slices(reading, part_of(paging), form=COMPOSITE))
+
+
+@routes.post(COMPOSITES, **documented(shapes.SliceAnswer, writes=True, status=201))
+def create_composite(organization_id: str, body: shapes.CreateComposite, exchange: Exchanged) -> Response:
     """A slice of slices that the caller owns: a grant on it reaches each member, so the caller must administer them."""
 
     def work(writing: Writing) -> Answer:
-        draft = entities.Draft(
-            ref=EntityRef("knowledge_slice", body.id or writing.new_id("kslice_")),
+        draft = Draft(
+            ref=EntityRef(SLICE, body.id or writing.new_id("kslice_")),
             name=body.name,
             owner=Principal("user", writing.caller.user_id),
-            attributes={"description": body.description, "is_composite": True},
-            members=[EntityRef("knowledge_slice", member) for member in body.member_slice_ids],
+            attributes={"description": body.description, FORM: COMPOSITE},
+            members=[EntityRef(SLICE, member) for member in body.member_slice_ids],
         )
-        return Answer(rendering.knowledge_slice(writing, entities.create(writing, draft, *_CREATORS)), 201)
+        return Answer(rendering.knowledge_slice(writing, knowledge.create_slice(writing, draft)), 201)
 
     return exchange.write(organization_id, work)
 
 
-@routes.post(KNOWLEDGE + "/stores", **documented(responses.StoreAnswer, writes=True, status=201))
-def create_store(organization_id: str, body: requests.CreateStore, exchange: Exchanged) -> Response:
-    """A vector store that the caller owns; readable in the organization unless said otherwise."""
-    return _create_store(exchange, organization_id, body, None)
+@routes.patch(COMPOSITES + "/{slice_id}", **documented(shapes.SliceAnswer, writes=True))
+def update_composite(
+    organization_id: str, slice_id: str, body: shapes.UpdateComposite, exchange: Exchanged
+) -> Response:
+    """Change a composite; other members take the top level on it, and on each that is new."""
+
+    def work(writing: Writing) -> Answer:
+        change = Edit(name=body.name, attributes=_described(body))
+        changed = knowledge.update_composite(writing, slice_id, change, body.member_slice_ids)
+        return Answer(rendering.knowledge_slice(writing, changed))
+
+    return exchange.write(organization_id, work)
 
 
-@routes.post(KNOWLEDGE + "/slices/{slice_id}/stores", **documented(responses.StoreAnswer, writes=True, status=201))
+@routes.get(SLICES + "/{slice_id}/stores", **documented(shapes.StoreList))
+def list_stores_by_slice(organization_id: str, slice_id: str, exchange: Exchanged, paging: Paged) -> Response:
+    """Stores in a slice that the caller sees, active or not, oldest first."""
+    with exchange.reading(organization_id) as reading:
+        return _stores(reading, paging, knowledge.list_stores_of_slice(reading, slice_id, part_of(paging)))
+
+
+@routes.post(SLICES + "/{slice_id}/stores", **documented(shapes.StoreAnswer, writes=True, status=201))
 def create_store_in_slice(
-    organization_id: str, slice_id: str, body: requests.CreateStore, exchange: Exchanged
+    organization_id: str, slice_id: str, body: shapes.CreateStore, exchange: Exchanged
 ) -> Response:
     """A vector store inside a slice. Needs `add_new` on the slice."""
     return _create_store(exchange, organization_id, body, slice_id)
 
 
-@routes.get(KNOWLEDGE + "/stores/{store_id}", **documented(responses.StoreAnswer))
-def get_store(organization_id: str, store_id: str, exchange: Exchanged) -> Response:
-    """A vector store, for those who reach it."""
-    with exchange.reading(organization_id) as reading:
-        found = entities.get(reading, EntityRef("vector_store", store_id))
-        return Answer(rendering.vector_store(reading, found)).response()
-
-
-@routes.put(
-    ENTITY,
-    **documented(
-        responses.EntityAnswer,
-        writes=True,
-        also={201: {"model": responses.EntityAnswer, "description": "The entity is new."}},
-    ),
-)
-def register_entity(
-    organization_id: str, entity_type: str, entity_id: str, body: requests.RegisterEntity, exchange: Exchanged
+@routes.get(STORES, **documented(shapes.StoreList))
+def list_stores(
+    organization_id: str,
+    exchange: Exchanged,
+    paging: Paged,
+    search: shapes.Search = None,
+    sort: shapes.Sort = "created_at",
+    order: shapes.Direction = "asc",
+    slice_id: Annotated[str | None, Query(max_length=128)] = None,
+    status: shapes.StoreStatus = "active",
 ) -> Response:
-    """Register or update an entity that your platform keeps, under your own id. Needs `manage_access_control`."""
+    """Vector stores that the caller sees."""
+    with exchange.reading(organization_id) as reading:
+        part = part_of(paging, order_of("name" if sort == "name" else "created_at", order))
+        kept = "active" if status == "active" else "archived"
+        found = knowledge.list_stores(reading, part, slice_id=slice_id, status=kept, search=search)
+        return _stores(reading, paging, found)
+
+
+@routes.post(STORES, **documented(shapes.StoreAnswer, writes=True, status=201))
+def create_store(organization_id: str, body: shapes.CreateStore, exchange: Exchanged) -> Response:
+    """A vector store that the caller owns; readable in the organization unless said otherwise."""
+    return _create_store(exchange, organization_id, body, None)
+
+
+@routes.get(STORES + "/{store_id}", **documented(shapes.StoreAnswer))
+def get_store(organization_id: str, store_id: str, exchange: Exchanged) -> Response:
+    """A vector store, for those who see it."""
+    with exchange.reading(organization_id) as reading:
+        return Answer(rendering.vector_store(reading, knowledge.get_store(reading, store_id))).response()
+
+
+@routes.patch(STORES + "/{store_id}", **documented(shapes.StoreAnswer, writes=True))
+def update_store(organization_id: str, store_id: str, body: shapes.UpdateStore, exchange: Exchanged) -> Response:
+    """Change a store, or move it between slices, which takes the top level on it and `add_new` on each new slice."""
 
     def work(writing: Writing) -> Answer:
-        draft = entities.Draft(
-            ref=gates.entity_ref(writing, entity_type, entity_id),
+        change = Edit(
             name=body.name,
-            owner=Principal(body.owner_type, body.owner_id),
+            attributes=_described(body),
+            is_active=body.is_active,
             access_mode=body.access_mode,
-            targets=body.access_target_ids or (),
-            containers=[EntityRef(each.entity_type, each.entity_id) for each in body.containers or ()],
         )
-        made, is_new = entities.register(writing, draft)
-        return Answer(rendering.entity(writing, made), 201 if is_new else 200)
+        changed = knowledge.update_store(writing, store_id, change, _slice_ids(body))
+        return Answer(rendering.vector_store(writing, changed))
 
     return exchange.write(organization_id, work)
 
 
-@routes.get(ENTITY, **documented(responses.EntityAnswer))
-def get_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
-    """A registered entity, for those who reach it."""
-    with exchange.reading(organization_id) as reading:
-        found = entities.get(reading, gates.entity_ref(reading, entity_type, entity_id))
-        return Answer(rendering.entity(reading, found)).response()
-
-
-@routes.delete(ENTITY, **documented(None, writes=True, status=204))
-def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
-    """Delete an entity with its grants; should its id come back, it starts with none."""
+@routes.delete(STORES + "/{store_id}", **documented(None, writes=True, status=204))
+def delete_store(organization_id: str, store_id: str, exchange: Exchanged) -> Response:
+    """Delete a store with its grants. Needs the top level on it, or `manage_access_control`."""
 
     def work(writing: Writing) -> Answer:
-        entities.delete(writing, gates.entity_ref(writing, entity_type, entity_id))
+        knowledge.delete_store(writing, store_id)
         return Answer(None, 204)
 
     return exchange.write(organization_id, work)
@@ -142,25 +231,46 @@ def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchan
 
 def _set_status(exchange: Exchanged, organization_id: str, slice_id: str, status: str) -> Response:
     def work(writing: Writing) -> Answer:
-        changed = entities.set_status(writing, EntityRef("knowledge_slice", slice_id), status)
-        return Answer(rendering.knowledge_slice(writing, changed))
+        return Answer(rendering.knowledge_slice(writing, knowledge.set_status(writing, slice_id, status)))
 
     return exchange.write(organization_id, work)
 
 
 def _create_store(
-    exchange: Exchanged, organization_id: str, body: requests.CreateStore, slice_id: str | None
+    exchange: Exchanged, organization_id: str, body: shapes.CreateStore, slice_id: str | None
 ) -> Response:
     def work(writing: Writing) -> Answer:
-        draft = entities.Draft(
-            ref=EntityRef("vector_store", body.id or writing.new_id("vs_")),
+        draft = Draft(
+            ref=EntityRef(STORE, body.id or writing.new_id("vs_")),
             name=body.name,
             owner=Principal("user", writing.caller.user_id),
             access_mode=body.access_mode,
             targets=() if body.access_target_id is None else (body.access_target_id,),
             attributes={"description": body.description},
-            containers=() if slice_id is None else (EntityRef("knowledge_slice", slice_id),),
         )
-        return Answer(rendering.vector_store(writing, entities.create(writing, draft, *_CREATORS)), 201)
+        return Answer(rendering.vector_store(writing, knowledge.create_store(writing, draft, slice_id)), 201)
 
     return exchange.write(organization_id, work)
+
+
+def _described(body: shapes.UpdateSlice | shapes.UpdateComposite | shapes.UpdateStore) -> dict[str, str]:
+    description = body.cleared("description")
+    return {} if description is None else {"description": description}
+
+
+def _slice_ids(body: shapes.UpdateStore) -> list[str] | None:
+    if body.slice_id is None:
+        return body.slice_ids
+    if body.slice_ids is not None and body.slice_id not in body.slice_ids:
+        raise ValidationFailed("slice_id", "slice_id must be among slice_ids, where both are given")
+    return [body.slice_id] if body.slice_ids is None else body.slice_ids
+
+
+def _slices(reading: Reading, paging: Paging, found: Page) -> Response:
+    items = [rendering.knowledge_slice(reading, each) for each in knowledge.slice_views(reading, found.items)]
+    return Answer(page_of(paging, found, items)).response()
+
+
+def _stores(reading: Reading, paging: Paging, found: Page) -> Response:
+    items = [rendering.vector_store(reading, each) for each in knowledge.store_views(reading, found.items)]
+    return Answer(page_of(paging, found, items)).response()

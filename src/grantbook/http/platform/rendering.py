@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from grantbook.model.facts import Department, Entity, EntityRef, Grant, Organization, Principal, Role
-from grantbook.model.governance import OWNER
+from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import Instant, to_text
 from grantbook.model.resolution import Access, Path
 from grantbook.service import names
 from grantbook.service.decisions import Decision, Overview
 from grantbook.service.desk import Reading, token_of
 from grantbook.service.entities import EntityView
-from grantbook.service.members import MemberView
+from grantbook.service.knowledge import is_composite
 from grantbook.service.names import NO_NAME
 
 Json = dict[str, Any]
@@ -44,18 +43,6 @@ def _grant(reading: Reading, grant: Grant, known: Mapping[Principal, names.Name]
         "starts_at": _time(grant.starts_at),
         "expires_at": _time(grant.expires_at),
         "reason": grant.reason,
-    }
-
-
-def rule_grant(grant: Grant) -> Json:
-    """A grant on a rule, with exactly the fields of the published page."""
-    return {
-        "id": grant.id,
-        "target_type": grant.grantee_type,
-        "target_id": grant.grantee_id,
-        "access_level": grant.access_level,
-        "granted_by": grant.granted_by,
-        "granted_at": to_text(grant.updated_at),
     }
 
 
@@ -94,9 +81,9 @@ def through(chain: Sequence[EntityRef]) -> Json:
 
     A chain of one slice is that slice: its caller knows whether it holds slices or stores.
     """
-    slices = [ref.id for ref in chain if ref.type == _SLICE]
     if not chain:
         return {}
+    slices = [ref.id for ref in chain if ref.type == _SLICE]
     if not slices:
         return {"container_type": chain[0].type, "container_id": chain[0].id}
     if len(slices) == 1:
@@ -115,10 +102,11 @@ def entity_paths(render: PathRenderer, ref: EntityRef, paths: Iterable[Path]) ->
     return rendered
 
 
-def resolved_access(reading: Reading, user_id: str, found: Mapping[EntityRef, Access]) -> Json:
+def resolved_access(
+    reading: Reading, user_id: str, found: Mapping[EntityRef, Access], entity_names: Mapping[EntityRef, str]
+) -> Json:
     """What a user reaches, in the superset of both published shapes."""
     render = paths_of(reading, found.values())
-    entity_names = names.of_entities(reading, found)
     entities: list[Json] = []
     slices: list[Json] = []
     stores: list[Json] = []
@@ -181,7 +169,7 @@ def overview(found: Overview) -> Json:
             {
                 "id": entity.id,
                 "name": entity.name,
-                "is_composite": entity.id in composites or bool(entity.attributes.get("is_composite")),
+                "is_composite": entity.id in composites or is_composite(entity),
                 "created_by": entity.created_by,
             }
             for entity in found.entities
@@ -220,166 +208,6 @@ def overview(found: Overview) -> Json:
         ],
         "admin_users": found.admin_user_ids,
         "org_member_ids": found.member_ids,
-    }
-
-
-def organization(found: Organization, *, owner_id: str | None, member_count: int) -> Json:
-    """An organization; what Grantbook does not keep is filled with honest constants."""
-    attributes = found.attributes
-    return {
-        "id": found.id,
-        "name": found.name,
-        "type": attributes.get("type") or "company",
-        "description": attributes.get("description"),
-        "domain": None,
-        "domains": attributes.get("domains") or [],
-        "website": attributes.get("website"),
-        "industry": attributes.get("industry"),
-        "company_size": attributes.get("company_size"),
-        "logo_image": attributes.get("logo_image"),
-        "image_url": None,
-        "is_active": True,
-        "owner_id": owner_id,
-        "api_usage_limit": 0.0,
-        "total_usage_limit": 0.0,
-        "storage_free_bytes_allowance": 0,
-        "pricing_tier_id": None,
-        "created_at": to_text(found.created_at),
-        "updated_at": to_text(found.updated_at),
-        "member_count": member_count,
-        "users_added_from_domains": 0,
-    }
-
-
-def member(reading: Reading, found: MemberView) -> Json:
-    """A user as users_v2 shows one."""
-    state = found.member
-    updated = to_text(state.updated_at)
-    return {
-        "id": state.user_id,
-        "full_name": state.full_name,
-        "email": state.email,
-        "user_name": None,
-        "account_state": state.state,
-        "role_ids": list(found.role_ids),
-        "department_ids": list(found.department_ids),
-        "organization_id": reading.organization_id,
-        "invitation_link": None,
-        "invited_at": to_text(state.created_at) if state.state == "pending_invitation" else None,
-        "deactivated_at": updated if state.state == "deactivated" else None,
-    }
-
-
-def department(reading: Reading, found: Department, line: Sequence[Department], member_count: int) -> Json:
-    """A department; `line` leads from the root to it, `depth` is 0 at the top."""
-    return {
-        "id": found.id,
-        "name": found.name,
-        "description": found.description,
-        "parent_id": found.parent_id,
-        "path": "/" + "/".join(each.name.replace("/", "-") for each in line),
-        "depth": len(line) - 1,
-        "organization_id": reading.organization_id,
-        "member_count": member_count,
-        "is_active": True,
-        "is_default": False,
-        "color": None,
-        "created_by": found.created_by,
-        "created_at": to_text(found.created_at),
-    }
-
-
-def role(reading: Reading, found: Role, member_count: int) -> Json:
-    """A role; `permissions` says the same as `capabilities`, as a map."""
-    return {
-        "id": found.id,
-        "name": found.name,
-        "description": found.description,
-        "permissions": dict.fromkeys(found.capabilities, True),
-        "is_base_role": found.is_base,
-        "is_custom": not found.is_base,
-        "is_system_role": found.is_base and found.name == OWNER,
-        "capabilities": list(found.capabilities),
-        "member_count": member_count,
-        "knowledge_slice_ids": [],
-        "organization_id": reading.organization_id,
-        "created_at": to_text(found.created_at),
-    }
-
-
-def knowledge_slice(reading: Reading, found: EntityView) -> Json:
-    """A slice, or a composite with its members."""
-    entity = found.entity
-    members = [ref.id for ref in found.members if ref.type == _SLICE]
-    return {
-        "id": entity.id,
-        "name": entity.name,
-        "description": entity.attributes.get("description"),
-        "type": entity.attributes.get("type") or "standard",
-        "is_composite": bool(entity.attributes.get("is_composite")),
-        "owner_type": entity.owner_type,
-        "owner_id": entity.owner_id,
-        "access_mode": entity.access_mode,
-        "access_target_ids": list(found.target_ids),
-        "status": entity.status,
-        "member_slice_ids": members,
-        "store_count": sum(ref.type == "vector_store" for ref in found.members),
-        "organization_id": reading.organization_id,
-        "created_by": entity.created_by,
-        "created_at": to_text(entity.created_at),
-        "updated_at": to_text(entity.updated_at),
-        "archived_at": to_text(entity.updated_at) if entity.status == "archived" else None,
-        "archived_by": None,
-    }
-
-
-def vector_store(reading: Reading, found: EntityView) -> Json:
-    """A vector store with the slices that hold it."""
-    entity = found.entity
-    slices = [ref.id for ref in found.containers if ref.type == _SLICE]
-    return {
-        "id": entity.id,
-        "name": entity.name,
-        "description": entity.attributes.get("description"),
-        "slice_id": slices[0] if slices else None,
-        "slice_ids": slices,
-        "organization_id": reading.organization_id,
-        "created_by": entity.created_by,
-        "is_active": entity.is_active,
-        "access_mode": entity.access_mode,
-        "connector_connection_id": None,
-        "file_count": 0,
-        "data_size": 0,
-        "created_at": to_text(entity.created_at),
-        "updated_at": to_text(entity.updated_at),
-        "connector_connection_ids": [],
-    }
-
-
-def rule(reading: Reading, entity: Entity, *, can_edit: bool) -> Json:
-    """A rule with its content."""
-    attributes = entity.attributes
-    content = str(attributes.get("content") or "")
-    return {
-        "id": entity.id,
-        "name": entity.name,
-        "description": attributes.get("description"),
-        "content_length": len(content),
-        "category": attributes.get("category"),
-        "rule_type": attributes.get("rule_type") or "behavior",
-        "scope": attributes.get("scope") or "organization",
-        "apply_mode": attributes.get("apply_mode"),
-        "organization_id": reading.organization_id,
-        "created_by": entity.created_by,
-        "is_public": entity.access_mode == "public",
-        "is_active": attributes.get("is_active", True),
-        "version": attributes.get("version", 1),
-        "usage_count": 0,
-        "can_edit": can_edit,
-        "created_at": to_text(entity.created_at),
-        "updated_at": to_text(entity.updated_at),
-        "content": content,
-        "attached_entities": [],
     }
 
 

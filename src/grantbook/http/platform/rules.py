@@ -1,95 +1,147 @@
-"""Rules: create, and who may view, use or modify them."""
+"""Rules: found, created, changed, duplicated, deleted."""
 
-from typing import Annotated
+from typing import Any
 
-from fastapi import Body, Response
+from fastapi import Response
 
-from grantbook.http import requests, responses
 from grantbook.http.exchange import Answer, Exchanged
-from grantbook.http.platform import rendering
+from grantbook.http.paging import Paged, Paging
+from grantbook.http.platform import rules_rendering as rendering
+from grantbook.http.platform import rules_shapes as shapes
+from grantbook.http.platform.entity_pages import page_of, part_of
 from grantbook.http.routing import ORGANIZATION, documented, router
-from grantbook.model.facts import EntityRef, Principal
-from grantbook.model.limits import MAX_RULE_GRANTS
-from grantbook.service import entities, rule_permissions
-from grantbook.service.desk import Writing
-from grantbook.service.rule_permissions import Permission
+from grantbook.service import rules
+from grantbook.service.desk import Reading, Writing
+from grantbook.service.entity_lists import NOTHING, Page
+from grantbook.service.rules import Filters, RuleFields
 
-routes = router("Rule permissions")
-PERMISSIONS = "/v1/rules/{rule_id}/permissions"
-
-
-@routes.get(PERMISSIONS, **documented(responses.RuleGrants))
-def list_rule_permissions(rule_id: str, exchange: Exchanged) -> Response:
-    """The grants on a rule. Needs `view` on it."""
-    with exchange.reading(exchange.organization_of_rule(rule_id)) as reading:
-        found = rule_permissions.list_permissions(reading, rule_id)
-        return Answer({"grants": [rendering.rule_grant(grant) for grant in found]}).response()
+routes = router("Rules")
+RULES = ORGANIZATION + "/rules"
+RULE = RULES + "/{rule_id}"
 
 
-@routes.put(PERMISSIONS, **documented(responses.RuleGrants, writes=True))
-def replace_rule_permissions(
-    rule_id: str,
-    body: Annotated[list[requests.RulePermission], Body(max_length=MAX_RULE_GRANTS)],
+@routes.get("/v1/rules/platform", **documented(list[shapes.RuleListed]))
+def list_platform_rules() -> Response:
+    """Rules of the platform itself: Grantbook has none."""
+    return Answer([]).response()
+
+
+@routes.get("/v1/rules/public", **documented(shapes.RuleList))
+def list_public_rules(
     exchange: Exchanged,
+    paging: Paged,
+    category: shapes.Kind = None,
+    rule_type: shapes.Kind = None,
+    scope: shapes.Kind = None,
 ) -> Response:
-    """Exactly these grants from now on, atomically. Needs `modify`; an empty array removes all."""
-
-    def work(writing: Writing) -> Answer:
-        made = rule_permissions.replace_permissions(writing, rule_id, [_permission(each) for each in body])
-        return Answer({"grants": [rendering.rule_grant(grant) for grant in made]})
-
-    return exchange.write(exchange.organization_of_rule(rule_id), work)
+    """Public rules of the organization of the key: organizations do not see into one another."""
+    filters = Filters(category=category, rule_type=rule_type, scope=scope, is_public=True)
+    with exchange.reading(exchange.home) as reading:
+        return _page(reading, paging, rules.list_public_rules(reading, part_of(paging), filters), filters)
 
 
-@routes.patch(PERMISSIONS + "/grant", **documented(responses.RuleGrant, writes=True))
-def grant_rule_permission(rule_id: str, body: requests.RulePermission, exchange: Exchanged) -> Response:
-    """Give a level or raise it; a lower one is a conflict. Needs `modify`."""
-
-    def work(writing: Writing) -> Answer:
-        grant = rule_permissions.grant_permission(writing, rule_id, _permission(body))
-        return Answer(rendering.rule_grant(grant))
-
-    return exchange.write(exchange.organization_of_rule(rule_id), work)
-
-
-@routes.patch(PERMISSIONS + "/revoke", **documented(responses.Success, writes=True))
-def revoke_rule_permission(rule_id: str, body: requests.RuleTarget, exchange: Exchanged) -> Response:
-    """Take a target's grant away. Needs `modify`."""
-
-    def work(writing: Writing) -> Answer:
-        rule_permissions.revoke_permission(writing, rule_id, Principal(body.target_type, body.target_id))
-        return Answer({"success": True})
-
-    return exchange.write(exchange.organization_of_rule(rule_id), work)
+@routes.get("/v1/rules/{rule_id}", **documented(shapes.RuleAnswer))
+def get_rule_global(
+    rule_id: str,
+    exchange: Exchanged,
+    include_attachments: shapes.WithAttachments = None,  # noqa: ARG001
+) -> Response:
+    """A rule, wherever it lives. Needs `view` on it."""
+    with exchange.reading(exchange.organization_of_rule(rule_id)) as reading:
+        return Answer(rendering.rule(reading, rules.get(reading, rule_id))).response()
 
 
-@routes.post(ORGANIZATION + "/rules", **documented(responses.RuleAnswer, writes=True, status=201))
-def create_rule(organization_id: str, body: requests.CreateRule, exchange: Exchanged) -> Response:
+@routes.get(RULES, **documented(shapes.RuleList))
+def list_rules(
+    organization_id: str,
+    exchange: Exchanged,
+    paging: Paged,
+    search: shapes.Search = None,
+    category: shapes.Kind = None,
+    rule_type: shapes.Kind = None,
+    scope: shapes.Kind = None,
+    is_active: bool | None = None,
+    is_public: bool | None = None,
+    entity_type: shapes.AttachedTo = None,
+    entity_id: shapes.AttachedTo = None,
+    attached_only: shapes.AttachedOnly = None,
+    include_attachments: shapes.WithAttachments = None,  # noqa: ARG001
+) -> Response:
+    """Rules of the organization that the caller sees, oldest first."""
+    filters = Filters(
+        search=search, category=category, rule_type=rule_type, scope=scope, is_active=is_active, is_public=is_public
+    )
+    asks_for_attached = attached_only or entity_type is not None or entity_id is not None
+    with exchange.reading(organization_id) as reading:
+        found = NOTHING if asks_for_attached else rules.list_rules(reading, part_of(paging), filters)
+        return _page(reading, paging, found, filters)
+
+
+@routes.post(RULES, **documented(shapes.RuleAnswer, writes=True, status=201))
+def create_rule(organization_id: str, body: shapes.CreateRule, exchange: Exchanged) -> Response:
     """A rule that the caller owns. Needs `manage_rules`."""
 
     def work(writing: Writing) -> Answer:
-        ref = EntityRef("rule", body.id or writing.new_id("rule_"))
-        draft = entities.Draft(
-            ref=ref,
-            name=body.name,
-            owner=Principal("user", writing.caller.user_id),
-            access_mode="public" if body.is_public else "private",
-            attributes={
-                "content": body.content,
-                "description": body.description,
-                "category": body.category,
-                "rule_type": body.rule_type,
-                "scope": body.scope,
-                "apply_mode": body.apply_mode,
-                "is_active": True if body.is_active is None else body.is_active,
-                "version": 1,
-            },
-        )
-        made = entities.create(writing, draft, "manage_rules")
-        return Answer(rendering.rule(writing, made.entity, can_edit=True), 201)
+        fields = RuleFields(**body.model_dump(exclude={"id", "attachments"}))
+        made = rules.create(writing, fields, body.id or writing.new_id("rule_"))
+        return Answer(rendering.rule(writing, made), 201)
 
     return exchange.write(organization_id, work)
 
 
-def _permission(body: requests.RulePermission) -> Permission:
-    return Permission(target=Principal(body.target_type, body.target_id), access_level=body.access_level)
+@routes.get(RULE, **documented(shapes.RuleAnswer))
+def get_rule(
+    organization_id: str,
+    rule_id: str,
+    exchange: Exchanged,
+    include_attachments: shapes.WithAttachments = None,  # noqa: ARG001
+) -> Response:
+    """A rule of the organization. Needs `view` on it, or `manage_rules`."""
+    with exchange.reading(organization_id) as reading:
+        return Answer(rendering.rule(reading, rules.get(reading, rule_id))).response()
+
+
+@routes.put(RULE, **documented(shapes.RuleAnswer, writes=True))
+def update_rule(organization_id: str, rule_id: str, body: shapes.UpdateRule, exchange: Exchanged) -> Response:
+    """Change a rule, and count its version up. Needs `modify` or `manage_rules`; `is_public` takes `modify`."""
+
+    def work(writing: Writing) -> Answer:
+        fields = RuleFields(**{**body.model_dump(), "description": body.cleared("description")})
+        return Answer(rendering.rule(writing, rules.update(writing, rule_id, fields)))
+
+    return exchange.write(organization_id, work)
+
+
+@routes.delete(RULE, **documented(None, writes=True, status=204))
+def delete_rule(
+    organization_id: str,
+    rule_id: str,
+    exchange: Exchanged,
+    force: shapes.Forced = None,  # noqa: ARG001
+) -> Response:
+    """Delete a rule with its grants; its history stays. Needs `modify`, or `manage_access_control`."""
+
+    def work(writing: Writing) -> Answer:
+        rules.delete(writing, rule_id)
+        return Answer(None, 204)
+
+    return exchange.write(organization_id, work)
+
+
+@routes.post(RULE + "/duplicate", **documented(shapes.RuleAnswer, writes=True, status=201))
+def duplicate_rule(organization_id: str, rule_id: str, exchange: Exchanged) -> Response:
+    """A copy that the caller owns: private, without grants, at version 1. Needs `view`, and `manage_rules`."""
+
+    def work(writing: Writing) -> Answer:
+        made = rules.duplicate(writing, rule_id, writing.new_id("rule_"))
+        return Answer(rendering.rule(writing, made), 201)
+
+    return exchange.write(organization_id, work)
+
+
+def _page(reading: Reading, paging: Paging, found: Page, filters: Filters) -> Response:
+    views = rules.views(reading, found.items)
+    page: dict[str, Any] = page_of(paging, found, [rendering.listed_rule(reading, each) for each in views])
+    page["rules"] = page.pop("items")
+    page["filters"] = filters.given
+    return Answer(page).response()

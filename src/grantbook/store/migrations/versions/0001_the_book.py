@@ -82,6 +82,8 @@ def upgrade() -> None:
         sa.Column("scopes", sa.Text(), nullable=True),
         sa.Column("is_active", sa.Integer(), nullable=False),
         sa.Column("is_paused", sa.Integer(), nullable=False),
+        sa.Column("line_id", sa.Text(), nullable=True),
+        sa.Column("attributes", sa.Text(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("expires_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
@@ -249,6 +251,14 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(
+        "ix_department_members_live_department_id_added_at_user_id",
+        "department_members",
+        ["organization_id", "department_id", "added_at", "user_id"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
         "ix_department_members_live_key",
         "department_members",
         ["organization_id", "department_id", "user_id"],
@@ -346,9 +356,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_entities_live_entity_type_created_at_id",
+        "ix_entities_live_entity_type_created_at_id_status_name",
         "entities",
-        ["organization_id", "entity_type", "created_at", "id"],
+        ["organization_id", "entity_type", "created_at", "id", "status", "name"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -430,6 +440,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
+        "ix_grants_live_entity_type_created_at_id",
+        "grants",
+        ["organization_id", "entity_type", "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
         "ix_grants_live_grantee_id",
         "grants",
         ["organization_id", "grantee_id"],
@@ -484,6 +502,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_idempotent_responses_at", "idempotent_responses", ["organization_id", "at"], unique=False)
     op.create_table(
+        "key_uses",
+        sa.Column("organization_id", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "key_id", name=op.f("pk_key_uses")),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "lookups",
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -498,6 +524,9 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("full_name", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("invitation_digest", sa.Text(), nullable=True),
+        sa.Column("invited_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("deactivated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("since_revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -506,17 +535,25 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(
-        "ix_members_live_created_at_user_id",
+        "ix_members_live_created_at_user_id_state_email_full_name",
         "members",
-        ["organization_id", "created_at", "user_id"],
+        ["organization_id", "created_at", "user_id", "state", "email", "full_name"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_members_live_email",
+        "ix_members_live_email_user_id_state",
         "members",
-        ["organization_id", "email"],
+        ["organization_id", "email", "user_id", "state"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_members_live_full_name_user_id_state",
+        "members",
+        ["organization_id", "full_name", "user_id", "state"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -530,12 +567,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_members_past_email",
+        "ix_members_live_state_user_id",
         "members",
-        ["organization_id", "email"],
+        ["organization_id", "state", "user_id"],
         unique=False,
-        sqlite_where=sa.text("until_revision IS NOT NULL"),
-        postgresql_where=sa.text("until_revision IS NOT NULL"),
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_members_live_updated_at_user_id_state",
+        "members",
+        ["organization_id", "updated_at", "user_id", "state"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_table(
         "organizations",
@@ -547,6 +592,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("since_revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("until_revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.PrimaryKeyConstraint("organization_id", "id", "since_revision", name=op.f("pk_organizations")),
@@ -587,6 +633,14 @@ def upgrade() -> None:
         "role_assignments",
         ["organization_id", "role_id", "user_id"],
         unique=True,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_role_assignments_live_role_id_assigned_at_user_id",
+        "role_assignments",
+        ["organization_id", "role_id", "assigned_at", "user_id"],
+        unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
     )

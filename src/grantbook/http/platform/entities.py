@@ -1,0 +1,61 @@
+"""Entities of any type, that a platform keeps and registers under its own ids."""
+
+from fastapi import Response
+
+from grantbook.http import requests, responses
+from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.platform import rendering
+from grantbook.http.routing import ORGANIZATION, documented, router
+from grantbook.model.facts import EntityRef, Principal
+from grantbook.service import entities, gates
+from grantbook.service.desk import Writing
+
+routes = router("Entities")
+ENTITY = ORGANIZATION + "/entities/{entity_type}/{entity_id}"
+
+
+@routes.put(
+    ENTITY,
+    **documented(
+        responses.EntityAnswer,
+        writes=True,
+        also={201: {"model": responses.EntityAnswer, "description": "The entity is new."}},
+    ),
+)
+def register_entity(
+    organization_id: str, entity_type: str, entity_id: str, body: requests.RegisterEntity, exchange: Exchanged
+) -> Response:
+    """Register or update an entity that your platform keeps, under your own id. Needs `manage_access_control`."""
+
+    def work(writing: Writing) -> Answer:
+        draft = entities.Draft(
+            ref=gates.entity_ref(writing, entity_type, entity_id),
+            name=body.name,
+            owner=Principal(body.owner_type, body.owner_id),
+            access_mode=body.access_mode,
+            targets=body.access_target_ids or (),
+            containers=[EntityRef(each.entity_type, each.entity_id) for each in body.containers or ()],
+        )
+        made, is_new = entities.register(writing, draft)
+        return Answer(rendering.entity(writing, made), 201 if is_new else 200)
+
+    return exchange.write(organization_id, work)
+
+
+@routes.get(ENTITY, **documented(responses.EntityAnswer))
+def get_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
+    """A registered entity, for those who reach it."""
+    with exchange.reading(organization_id) as reading:
+        found = entities.get(reading, gates.entity_ref(reading, entity_type, entity_id))
+        return Answer(rendering.entity(reading, found)).response()
+
+
+@routes.delete(ENTITY, **documented(None, writes=True, status=204))
+def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
+    """Delete an entity with its grants; should its id come back, it starts with none."""
+
+    def work(writing: Writing) -> Answer:
+        entities.delete(writing, gates.entity_ref(writing, entity_type, entity_id))
+        return Answer(None, 204)
+
+    return exchange.write(organization_id, work)

@@ -1,0 +1,202 @@
+"""The audit log: a view of the changes, newest first. Nothing is written for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+from grantbook.model.errors import LimitExceeded
+from grantbook.model.facts import Department, Entity, EntityRef, Fact, Member, Role
+from grantbook.model.instants import Instant
+from grantbook.model.limits import MAX_SEARCHED_NAMES
+from grantbook.service import gates
+from grantbook.service.desk import Reading
+from grantbook.service.values import valid_text
+from grantbook.store.port import SMALL_LETTERS, Change, Contains, Where
+
+VIEW: Final = "view_audit_log"
+EXPORT: Final = "export_audit_log"
+Place = tuple[int, int]
+
+_SLICE: Final = "knowledge_slice"
+_NAMED: Final[tuple[tuple[type[Fact], tuple[str, ...]], ...]] = (
+    (Member, ("full_name", "email")),
+    (Department, ("name",)),
+    (Role, ("name",)),
+    (Entity, ("name",)),
+)
+_TEXTS: Final = (
+    "subject_type", "subject_id", "target_id", "actor_id", "action", "reason",
+    "after.name", "before.name", "after.full_name", "before.full_name", "after.email", "before.email",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which entries. `since` and `until` are both included; a department's are those about it and those to it."""
+
+    entity_type: str | None = None
+    entity_id: str | None = None
+    action_type: str | None = None
+    actor_id: str | None = None
+    target_id: str | None = None
+    department_id: str | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    search_term: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries, newest first, how many there are in all, and whether more follow."""
+
+    items: list[Change]
+    total: int
+    has_more: bool
+
+
+def list_entries(reading: Reading, filters: Filters, *, skip: int, limit: int, before: Place | None = None) -> Page:
+    """For those with `view_audit_log`. Raises PermissionDenied(capability), ValidationFailed(search_term),
+    LimitExceeded where the term is part of too many names."""
+    gates.require_capability(reading, VIEW)
+    return _page(reading, _where(reading, filters), filters, skip, limit, before)
+
+
+def list_of_slice(
+    reading: Reading, slice_id: str, filters: Filters, *, skip: int, limit: int, before: Place | None = None
+) -> Page:
+    """What happened to one slice, and who got what on it: for those with the top level on it, too.
+
+    Raises NotFound(entity_type, entity_id), PermissionDenied(capability).
+    """
+    ref = EntityRef(_SLICE, slice_id)
+    gates.get_entity(reading, ref)
+    if not gates.has_level(reading, ref, reading.vocabulary.entity_type(_SLICE).top_level):
+        gates.require_capability(reading, VIEW)
+    return _page(reading, _every(_about(ref), _where(reading, filters)), filters, skip, limit, before)
+
+
+def chunk(reading: Reading, filters: Filters, *, before: Place | None, limit: int) -> list[Change]:
+    """The part of an export that comes after the place, for those with `export_audit_log`. Raises as `list_entries`."""
+    gates.require_capability(reading, EXPORT)
+    where = _where(reading, filters)
+    if not where:
+        return []
+    first, last = _revisions(reading, filters)
+    return reading.snapshot.find_changes(*where, first=first, last=last, before=before, skip=0, limit=limit)
+
+
+def count(reading: Reading, filters: Filters) -> int:
+    """How many entries an export would have. Raises as `list_entries`, for those with `export_audit_log`."""
+    gates.require_capability(reading, EXPORT)
+    return _count(reading, _where(reading, filters), filters)
+
+
+def _page(reading: Reading, where: list[Where], filters: Filters, skip: int, limit: int, before: Place | None) -> Page:
+    if not where:
+        return Page([], 0, has_more=False)
+    first, last = _revisions(reading, filters)
+    found = reading.snapshot.find_changes(*where, first=first, last=last, before=before, skip=skip, limit=limit + 1)
+    return Page(found[:limit], _count(reading, where, filters), has_more=len(found) > limit)
+
+
+def _count(reading: Reading, where: list[Where], filters: Filters) -> int:
+    first, last = _revisions(reading, filters)
+    return reading.snapshot.count_changes(*where, first=first, last=last) if where else 0
+
+
+def _revisions(reading: Reading, filters: Filters) -> tuple[int, int | None]:
+    """The first and the last revision of the time asked for."""
+    first = 1 if filters.since is None else reading.revision_at(filters.since - 1) + 1
+    return first, None if filters.until is None else reading.revision_at(filters.until)
+
+
+def _where(reading: Reading, filters: Filters) -> list[Where]:
+    """The filters as alternatives; none at all means that nothing can match."""
+    wanted = {
+        "subject_type": filters.entity_type,
+        "subject_id": filters.entity_id,
+        "action": filters.action_type,
+        "actor_id": filters.actor_id,
+        "target_id": filters.target_id,
+    }
+    where: list[Where] = [{name: value for name, value in wanted.items() if value is not None}]
+    if filters.department_id is not None:
+        of_department: list[Where] = [
+            {"subject_id": filters.department_id, "subject_type": {"department", "department_member"}},
+            {"target_id": filters.department_id},
+        ]
+        where = _every(where, of_department)
+    if filters.search_term:
+        where = _every(where, _searched(reading, filters.search_term))
+    return where
+
+
+def _searched(reading: Reading, term: str) -> list[Where]:
+    """In ids, actions, reasons, what changed things were and are called, and whoever and whatever is called so now."""
+    wanted = Contains(valid_text("search_term", term))
+    where: list[Where] = [{name: wanted} for name in _TEXTS]
+    called: set[str] = set()
+    for kind, fields in _NAMED:
+        found = reading.snapshot.page(
+            kind, *({field: wanted} for field in fields), skip=0, limit=MAX_SEARCHED_NAMES + 1
+        )
+        if len(found) > MAX_SEARCHED_NAMES:
+            raise LimitExceeded(
+                f"{term!r} is part of too many names: search for more of one",
+                limit="names_with_search_term",
+                maximum=MAX_SEARCHED_NAMES,
+            )
+        called |= {str(getattr(fact, kind.KEY[-1])) for fact in found}
+    if called:
+        where += [{name: called} for name in ("subject_id", "target_id", "actor_id")]
+    return where
+
+
+def _about(ref: EntityRef) -> list[Where]:
+    """Changes of an entity and of what hangs on it. Another type may use its id, so each kind says which it means."""
+    here = {"subject_id": ref.id}
+    return [
+        {**here, "subject_type": ref.type},
+        *(
+            {**here, "subject_type": kind, f"{when}.entity_type": ref.type}
+            for kind in ("knowledge_grant", "rule_grant", "access_target")
+            for when in ("after", "before")
+        ),
+        *({**here, "subject_type": "containment", f"{when}.container_type": ref.type} for when in ("after", "before")),
+        *(
+            {"target_id": ref.id, "subject_type": "containment", f"{when}.member_type": ref.type}
+            for when in ("after", "before")
+        ),
+    ]
+
+
+def _every(left: Iterable[Where], right: Iterable[Where]) -> list[Where]:
+    """Alternatives of which each holds one of the left and one of the right."""
+    pairs = (_both(one, other) for one, other in product(left, right))
+    return [each for each in pairs if each is not None]
+
+
+def _both(one: Where, other: Where) -> Where | None:
+    """Both at once, or None where that cannot be."""
+    result: dict[str, Any] = dict(one)
+    for name, wanted in other.items():
+        if name not in result:
+            result[name] = wanted
+            continue
+        allowed = _common(result[name], wanted)
+        if allowed is None:
+            return None
+        result[name] = allowed
+    return result
+
+
+def _common(present: Any, wanted: Any) -> Any:
+    """What satisfies two conditions on one field; one of them is a value or a collection of values."""
+    values = {present} if isinstance(present, str) else set(present)
+    if isinstance(wanted, Contains):
+        text = wanted.text.translate(SMALL_LETTERS)
+        left = {value for value in values if text in value.translate(SMALL_LETTERS)}
+    else:
+        left = values & ({wanted} if isinstance(wanted, str) else set(wanted))
+    return left or None
