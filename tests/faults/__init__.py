@@ -1,0 +1,1 @@
+"""What the server promises when it is killed, stopped or crowded."""

@@ -1,0 +1,188 @@
+"""Bodies that are broken, odd, hostile or too large: always the envelope, never a 500, and nothing changes."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from grantbook.model.limits import MAX_BODY_BYTES
+from tests.http.calls import OPENAPI, WITH_BODY, Call, Scene, leaves
+from tests.http.envelope import error_of
+from tests.serving import Server
+
+every_body = pytest.mark.parametrize("call", WITH_BODY.values(), ids=WITH_BODY)
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def scene(server: Server) -> Scene:
+    return Scene(server.desk)
+
+
+@pytest.fixture(scope="module")
+def secret(scene: Scene) -> str:
+    return scene.tenant.owner.secret
+
+
+@pytest.fixture(autouse=True)
+def _nothing_changes(scene: Scene) -> Iterator[None]:
+    before = scene.tenant.revision
+    yield
+    assert scene.tenant.revision == before
+
+
+@every_body
+def test_broken_json_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    for broken in (b"{", b"{'a': 1}", b'{"a": }', b"nope", b'"', b"[1, 2", b'{"a": 1} x', b"\x00"):
+        answer = call.request(scene).send_content(client, secret, broken)
+        assert error_of(answer, 400, "INVALID_JSON")["details"] == {}
+
+
+@every_body
+def test_broken_utf8_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    for broken in (b"\xff\xfe{}", b'{"name": "\xc3\x28"}', b'"\x80"'):
+        error_of(call.request(scene).send_content(client, secret, broken), 400, "INVALID_JSON")
+
+
+@every_body
+def test_json_that_is_too_deep_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    for deep in (b"[" * 500_000, b'{"a":' * 100_000):
+        error_of(call.request(scene).send_content(client, secret, deep), 400, "INVALID_JSON")
+
+
+@every_body
+def test_an_empty_body_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    error = error_of(call.request(scene).send_content(client, secret, b""), 422, "VALIDATION_ERROR")
+    assert error["details"]["field"] == "body"
+    error_of(call.request(scene).send_content(client, secret, b"null"), 422, "VALIDATION_ERROR")
+
+
+@every_body
+def test_another_kind_of_value_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    for odd in (b"3", b'"text"', b"true", b"[[]]", b"[3]"):
+        error_of(call.request(scene).send_content(client, secret, odd), 422, "VALIDATION_ERROR")
+
+
+@every_body
+def test_another_content_type_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = call.request(scene)
+    for odd in ("text/plain", "application/x-www-form-urlencoded", "application/xml", ""):
+        error = error_of(
+            request.send_content(client, secret, json.dumps(request.body), Content_Type=odd), 422, "VALIDATION_ERROR"
+        )
+        assert error["details"]["field"] == "body"
+        assert "application/json" in error["details"]["message"]
+
+
+@every_body
+def test_unknown_fields_are_refused_at_every_depth(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = call.request(scene)
+    for holder in [(), *{place[:-1] for place, _ in leaves(request.body)}]:
+        inner = request.value_at(("body", *holder))
+        if not isinstance(inner, dict):
+            continue
+        answer = request.with_value(("body", *holder, "surprise"), 1).send(client, secret)
+        details = error_of(answer, 422, "VALIDATION_ERROR")["details"]
+        assert details["field"] == ".".join(str(step) for step in (*holder, "surprise"))
+        assert details["message"] == f"{details['field']} is not a known field"
+
+
+@every_body
+def test_a_value_of_another_type_is_refused_and_its_field_named(
+    call: Call, scene: Scene, secret: str, client: httpx.Client
+) -> None:
+    request = call.request(scene)
+    others: tuple[Any, ...] = (3, {}, [], True)
+    for place, _ in leaves(request.body):
+        for odd in others:
+            details = error_of(request.with_value(("body", *place), odd).send(client, secret), 422)["details"]
+            assert details["field"].startswith(".".join(str(step) for step in place))
+
+
+@every_body
+def test_each_required_field_is_missed_by_name(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = call.request(scene)
+    schema = call.schema["requestBody"]["content"]["application/json"]["schema"]
+    if "$ref" not in schema:
+        return
+    for name in _required(schema["$ref"]):
+        body = {other: value for other, value in request.body.items() if other != name}
+        details = error_of(request.send_content(client, secret, json.dumps(body)), 422)["details"]
+        assert details["field"] == name
+        assert details["message"] == f"{name} is required"
+
+
+@every_body
+def test_odd_field_names_are_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = call.request(scene)
+    for odd in ("\ud800", "\x00", "", "x" * 10_000, "__proto__", "a.b"):
+        body: Any = {**(request.body if isinstance(request.body, dict) else {}), odd: 1}
+        error_of(request.send_content(client, secret, json.dumps(body)), 422, "VALIDATION_ERROR")
+
+
+@every_body
+def test_a_body_over_the_bound_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
+    announced = b" " * (10 * MEGABYTE)
+    answer = call.request(scene).send_content(client, secret, announced)
+    assert error_of(answer, 413, "PAYLOAD_TOO_LARGE")["details"] == {"limit_bytes": MAX_BODY_BYTES}
+
+
+@every_body
+def test_a_body_over_the_bound_is_refused_in_chunks_too(
+    call: Call, scene: Scene, secret: str, client: httpx.Client
+) -> None:
+    chunks = (b" " * MEGABYTE for _ in range(10))
+    error_of(call.request(scene).send_content(client, secret, chunks), 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_a_body_of_just_the_bound_is_read(scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = WITH_BODY["POST /v1/organizations/{organization_id}/access/check"].request(scene)
+    content = json.dumps(request.body).encode()
+    full = content + b" " * (MAX_BODY_BYTES - len(content))
+    assert request.send_content(client, secret, full).status_code == 200
+    assert request.send_content(client, secret, iter([full[:9], full[9:]])).status_code == 200
+    error_of(request.send_content(client, secret, full + b" "), 413)
+    error_of(request.send_content(client, secret, iter([full, b" "])), 413)
+
+
+def test_all_problems_are_listed_and_the_first_one_stands_out(scene: Scene, secret: str, client: httpx.Client) -> None:
+    answer = client.post(
+        f"{scene.tenant.path}/access/grants",
+        headers={"X-API-Key": secret},
+        json={"entity_type": 1, "grantee_type": "user", "more": None},
+    )
+    details = error_of(answer, 422, "VALIDATION_ERROR")["details"]
+    assert [problem["field"] for problem in details["errors"]] == [
+        "grantee_id", "access_level", "entity_type", "entity_id", "more",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["starts_at", "expires_at"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "2030-01-01T00:00:00", "tomorrow", "", 1e300, -1e300,
+        "2030-13-01T00:00:00Z", True, "+275760-09-13T00:00:00Z",
+    ],
+)  # fmt: skip
+def test_odd_times_are_refused(name: str, odd: object, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = WITH_BODY["POST /v1/organizations/{organization_id}/access/grants"].request(scene)
+    request.body[name] = odd
+    details = error_of(request.send(client, secret), 422, "VALIDATION_ERROR")["details"]
+    assert details["field"] == name
+
+
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_a_question_about_an_odd_time_is_answered(odd: str, scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = WITH_BODY["POST /v1/organizations/{organization_id}/access/check"].request(scene)
+    request.body["as_of"] = odd
+    answer = request.send(client, secret)
+    assert answer.status_code in {200, 404, 422}
+
+
+def _required(reference: str) -> list[str]:
+    schema = OPENAPI["components"]["schemas"][reference.rpartition("/")[2]]
+    found: list[str] = schema.get("required", [])
+    return found
