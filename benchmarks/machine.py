@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
 
 SERVER_CORE: Final = 0
 CLIENT_CORE: Final = 1

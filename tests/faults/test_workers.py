@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from grantbook.store.history import verify
