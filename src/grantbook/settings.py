@@ -12,7 +12,7 @@ from grantbook.model.errors import ConfigurationError
 
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
-_PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)*")
+_PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)*/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Settings:
     def url(self) -> str:
         """Where people reach the server: the public URL, or without one where it listens."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url or f"http://{host}:{self.port}"
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class Scene:
         self.department_id = tenant.department(None, self.bob)
         self.slice = tenant.entity()
         self.other_slice = tenant.entity()
+        self.composite = tenant.entity(form="composite")
         self.store = tenant.entity("vector_store")
         self.assistant = tenant.entity("assistant")
         self.rule = tenant.entity("rule")
@@ -204,6 +205,7 @@ def _permission(scene: Scene) -> Json:
 
 O: Final = "/v1/organizations/{organization_id}"  # noqa: E741  # as in the contract
 R: Final = "/v1/rules/{rule_id}/permissions"
+A: Final = "/v1/rules/{rule_id}/access"
 _CALLS: Final = (
     Call(f"GET {O}/access/grants", 200, query=lambda s: {**_slice(s), "grantee_type": "user", "grantee_id": s.bob}),
     Call(f"POST {O}/access/grants", 201, lambda s: {**_slice(s), **_grant(s)}),
@@ -226,7 +228,31 @@ _CALLS: Final = (
     Call(f"PUT {R}", 200, lambda s: [_permission(s)]),
     Call(f"PATCH {R}/grant", 200, _permission),
     Call(f"PATCH {R}/revoke", 200, lambda s: {"target_type": "user", "target_id": s.bob}),
+    Call(f"GET {A}", 200),
+    Call(f"POST {A}", 201, lambda s: {"user_id": s.eve, "access_level": "view"}),
+    Call(f"PUT {A}/{{user_id}}", 200, lambda s: {"user_id": s.bob, "access_level": "edit"}),
+    Call(f"DELETE {A}/{{user_id}}", 204),
+    Call("GET /v1/rules/platform", 200),
+    Call("GET /v1/rules/public", 200),
+    Call("GET /v1/rules/{rule_id}", 200),
+    Call(f"GET {O}/rules", 200, query=lambda _: {"search": "the", "rule_type": "behavior", "is_active": "true"}),
     Call(f"POST {O}/rules", 201, lambda _: {"name": "Be kind", "content": "Always."}),
+    Call(f"GET {O}/rules/{{rule_id}}", 200),
+    Call(f"PUT {O}/rules/{{rule_id}}", 200, lambda _: {"content": "Often.", "is_public": True}),
+    Call(f"DELETE {O}/rules/{{rule_id}}", 204),
+    Call(f"POST {O}/rules/{{rule_id}}/duplicate", 201),
+    Call("GET /v1/assistants", 200, query=lambda s: {"organization_id": s.tenant.organization_id, "sort_by": "name"}),
+    Call(
+        "POST /v1/assistants",
+        201,
+        lambda s: {"name": "Clerk", "organization_id": s.tenant.organization_id, "access_users": [s.eve]},
+        query=lambda s: {"organization_id": s.tenant.organization_id},
+    ),
+    Call("GET /v1/assistants/{assistant_id}", 200),
+    Call("PUT /v1/assistants/{assistant_id}", 200, lambda s: {"name": "Clerk", "access_users": [s.eve]}),
+    Call("DELETE /v1/assistants/{assistant_id}", 204),
+    Call(f"GET {O}/knowledge/slices", 200, query=lambda _: {"search": "the", "status": "active"}),
+    Call(f"GET {O}/knowledge/slices/summary", 200),
     Call(
         f"POST {O}/knowledge/slices",
         201,
@@ -239,6 +265,18 @@ _CALLS: Final = (
         },
     ),
     Call(f"GET {O}/knowledge/slices/{{slice_id}}", 200),
+    Call(f"PATCH {O}/knowledge/slices/{{slice_id}}", 200, lambda s: {"name": "Law", "access_target_ids": [s.eve]}),
+    Call(f"GET {O}/knowledge/slices/{{slice_id}}/stores", 200),
+    Call(f"GET {O}/knowledge/composites", 200),
+    Call(
+        f"PATCH {O}/knowledge/composites/{{slice_id}}",
+        200,
+        lambda s: {"member_slice_ids": [s.slice.id, s.other_slice.id]},
+        ids=lambda s: {"slice_id": s.composite.id},
+    ),
+    Call(f"GET {O}/knowledge/stores", 200, query=lambda _: {"sort": "name", "order": "desc"}),
+    Call(f"PATCH {O}/knowledge/stores/{{store_id}}", 200, lambda s: {"slice_ids": [s.slice.id], "name": "Files"}),
+    Call(f"DELETE {O}/knowledge/stores/{{store_id}}", 204),
     Call(f"POST {O}/knowledge/slices/{{slice_id}}/archive", 200),
     Call(f"POST {O}/knowledge/slices/{{slice_id}}/unarchive", 200),
     Call(

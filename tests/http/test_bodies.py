@@ -95,8 +95,10 @@ def test_a_value_of_another_type_is_refused_and_its_field_named(
 ) -> None:
     request = call.request(scene)
     others: tuple[Any, ...] = (3, {}, [], True)
-    for place, _ in leaves(request.body):
+    for place, value in leaves(request.body):
         for odd in others:
+            if type(odd) is type(value):
+                continue
             details = error_of(request.with_value(("body", *place), odd).send(client, secret), 422)["details"]
             assert details["field"].startswith(".".join(str(step) for step in place))
 

@@ -11,7 +11,7 @@ import pytest
 
 import grantbook
 from grantbook.http.errors import STATUS, body_of, response_of, status_of
-from grantbook.model.errors import GrantbookError, ValidationFailed, all_errors
+from grantbook.model.errors import GrantbookError, InvalidLines, ValidationFailed, all_errors
 from tests.http.calls import OPENAPI
 from tests.http.envelope import FIELDS, error_of
 from tests.serving import Tenant
@@ -63,9 +63,15 @@ def test_every_code_with_a_status_is_raised() -> None:
     assert STATUS.keys() - codes_given() - {BY_NAME[name] for name in classes_made()} == set()
 
 
+def example_of(error: type[GrantbookError]) -> GrantbookError:
+    if issubclass(error, InvalidLines):
+        return error([{"line": 1, "field": "name", "message": "is wrong"}])
+    return error("name", "is wrong") if issubclass(error, ValidationFailed) else error()
+
+
 @pytest.mark.parametrize("error", all_errors(), ids=lambda error: error.__name__)
 def test_every_error_has_texts_of_its_own_and_a_full_envelope(error: type[GrantbookError]) -> None:
-    made = error("name", "is wrong") if issubclass(error, ValidationFailed) else error()
+    made = example_of(error)
     body = body_of(made, "trace")
     assert set(body) == FIELDS
     assert body["message"] != body["system_message"]

@@ -12,8 +12,15 @@ from tests.serving import Server, Tenant
 every_route = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 every_route_of_an_organization = pytest.mark.parametrize("call", OF_ORGANIZATION.values(), ids=OF_ORGANIZATION)
 
-TO_ANYBODY = "/permissions"
-"""A rule may be granted to users of other organizations."""
+TO_ANYBODY = "/v1/rules/"
+"""A rule may be granted to users of other organizations, and viewed from there."""
+
+NAMED_TWICE = {
+    "PUT /v1/rules/{rule_id}/access/{user_id}": "user_id",
+    "GET /v1/assistants": "organization_id",
+    "POST /v1/assistants": "organization_id",
+}
+"""Ids that must be the same in two places, or that say who is asked: the tests of the SDK change them."""
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +100,8 @@ def test_unknown_ids_in_the_path_are_not_found(call: Call, ours: Scene, client: 
         request.ids[name] = unknown(request.ids[name])
         if call.operation.startswith("PUT") and name == "entity_id":
             continue  # it registers the id
+        if NAMED_TWICE.get(call.operation) == name:
+            continue
         error = error_of(request.send(client, ours.tenant.owner.secret), 404, "RESOURCE_NOT_FOUND")
         assert request.ids[name] in error["details"].values()
 
@@ -106,8 +115,10 @@ def test_ids_of_another_organization_in_the_path_answer_as_unknown_ones(
         request.ids[name] = theirs.ids[name]
         if call.operation.startswith("PUT") and name == "entity_id":
             continue
+        if NAMED_TWICE.get(call.operation) == name:
+            continue
         answer = request.send(client, ours.tenant.owner.secret)
-        if name == "rule_id":
+        if name == "rule_id" and not call.belongs_to_organization:
             error = error_of(answer, 403, "INSUFFICIENT_PERMISSIONS")
             assert error["details"] == {"rule_id": theirs.rule.id}
         else:
@@ -127,6 +138,8 @@ def test_malformed_ids_in_the_path_are_not_found(call: Call, ours: Scene, client
 def test_unknown_ids_in_the_body_are_not_found(call: Call, ours: Scene, client: httpx.Client) -> None:
     request = call.request(ours)
     for place in request.places_of(ours.everything):
+        if NAMED_TWICE.get(call.operation) == place[-1]:
+            continue
         stranger = unknown(request.value_at(place))
         answer = request.with_value(place, stranger).send(client, ours.tenant.owner.secret)
         if call.operation == "GET /v1/organizations/{organization_id}/access/grants":
@@ -145,8 +158,10 @@ def test_ids_of_another_organization_in_the_body_answer_as_unknown_ones(
 ) -> None:
     request = call.request(ours)
     for place in request.places_of(ours.everything):
+        if NAMED_TWICE.get(call.operation) == place[-1]:
+            continue
         foreign = ours.counterpart(theirs, request.value_at(place))
-        if foreign.startswith("usr_") and TO_ANYBODY in call.template:
+        if foreign.startswith("usr_") and call.template.startswith(TO_ANYBODY):
             continue
         answer = request.with_value(place, foreign).send(client, ours.tenant.owner.secret)
         never = unknown(foreign)

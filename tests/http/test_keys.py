@@ -89,7 +89,7 @@ def test_the_key_of_a_deactivated_member_opens_nothing(
     error_of(call.request(scene).send(client, former_admin), 403, "ORGANIZATION_ACCESS_DENIED")
 
 
-@pytest.mark.parametrize("operation", [name for name in CALLS if "/v1/rules/" in name])
+@pytest.mark.parametrize("operation", [name for name in CALLS if "/v1/rules/{rule_id}" in name])
 def test_nor_does_it_speak_about_rules(operation: str, scene: Scene, former_admin: str, client: httpx.Client) -> None:
     error_of(CALLS[operation].request(scene).send(client, former_admin), 403, "INSUFFICIENT_PERMISSIONS")
 

@@ -16,6 +16,7 @@ from grantbook.cli.grants import grants
 from grantbook.cli.history import verify
 from grantbook.cli.organizations import init
 from grantbook.cli.server import serve
+from grantbook.cli.transfer import export, import_
 
 
 @click.group(epilog="Exit codes: 0 allowed or done, 1 denied (check and why), 2 usage, 3 any other error.")
@@ -24,7 +25,7 @@ def grantbook() -> None:
     """The access-grant server: who may do what on which entity, why, and since when."""
 
 
-for _command in (init, serve, demo, check, why, who, what, grants, config, verify):
+for _command in (init, serve, demo, check, why, who, what, grants, export, import_, config, verify):
     grantbook.add_command(_command)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from grantbook.model.errors import GrantbookError, ValidationFailed
+from grantbook.model.errors import GrantbookError, InvalidLines, ValidationFailed
 
 
 class Exit(IntEnum):
@@ -71,6 +71,11 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
 def report_of(error: BaseException) -> Report:
     """What to say about an error that is not a bug."""
     match error:
+        case InvalidLines():
+            first = f"line {error.details['line']}: {error.details['message']}"
+            more = len(error.details["errors"]) - 1
+            message = f"{first} (and {more} more such lines)" if more else first
+            return Report(exit=Exit.USAGE, code=error.error_code, message=message, details=error.details)
         case ValidationFailed():
             return Report(
                 exit=Exit.USAGE, code=error.error_code, message=str(error.details["message"]), details=error.details

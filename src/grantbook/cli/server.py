@@ -16,10 +16,19 @@ _OF_THE_SERVER: Final = frozenset({"fastapi", "httptools", "pydantic", "starlett
 @options.database
 @click.option("--host", metavar="HOST", help="The address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on [default: 8420].")
+@click.option(
+    "--public-url", metavar="URL", help="Where people reach it: links begin with it [default: host and port]."
+)
 @click.option("--workers", type=click.IntRange(1, 64), help="How many processes [default: 1].")
 @click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
 def serve(
-    *, database: str | None, host: str | None, port: int | None, workers: int | None, vocabulary_file: str | None
+    *,
+    database: str | None,
+    host: str | None,
+    port: int | None,
+    public_url: str | None,
+    workers: int | None,
+    vocabulary_file: str | None,
 ) -> int:
     """Serve the REST API until interrupted."""
     given = settings.load(
@@ -27,6 +36,7 @@ def serve(
             "database": database,
             "host": host,
             "port": port,
+            "public_url": public_url,
             "workers": workers,
             "vocabulary_file": vocabulary_file,
         }

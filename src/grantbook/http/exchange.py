@@ -67,6 +67,7 @@ class Exchange:
         self.desk: Desk = request.app.state.desk
         self.trace_id = trace_id_of(request.scope)
         self._identity: keys.Identity = request.state.identity
+        self._admitted_to: str | None = request.state.admitted_to
         self._fingerprint: str = request.state.fingerprint
         self._secret = _secret(request)
         self._public_url: str = request.app.state.public_url
@@ -141,14 +142,18 @@ class Exchange:
         return organization_id
 
     def _caller_in(self, organization_id: str) -> Caller:
-        """The caller, as the key may speak there: of other organizations, only for users at home in the key's."""
-        if organization_id == self.home or self._opens_elsewhere(organization_id):
+        """The caller, as the key may speak there: of other organizations, only for users at home in the key's.
+
+        A member who is not active any more, or not yet, has no say anywhere, whatever is granted to them by name.
+        """
+        if organization_id == self._admitted_to or self._opens(organization_id):
             return self.caller
-        if self.desk.store.look_up(Lookup.USER, self.caller.user_id) == self.home:
+        is_at_home = self.desk.store.look_up(Lookup.USER, self.caller.user_id) == self.home
+        if organization_id != self.home and is_at_home and self._opens(self.home):
             return self.caller
         return replace(self.caller, user_id=STRANGER)
 
-    def _opens_elsewhere(self, organization_id: str) -> bool:
+    def _opens(self, organization_id: str) -> bool:
         try:
             keys.require_opens(self.desk, self._identity, organization_id)
         except PermissionDenied:
@@ -220,6 +225,7 @@ def _admit(request: Request, scope: str | None, organization_id: str | None) -> 
     desk: Desk = request.app.state.desk
     identity = keys.authenticate(desk, _secret(request), trace_id_of(request.scope))
     request.state.identity = identity
+    request.state.admitted_to = organization_id
     if organization_id is not None:
         keys.require_opens(desk, identity, organization_id)
     wanted = scope or ("read" if request.method == "GET" else "write")

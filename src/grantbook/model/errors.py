@@ -37,6 +37,15 @@ class ValidationFailed(GrantbookError):
         self.details = {**problem, "errors": list(errors) if errors else [problem]}
 
 
+class InvalidLines(ValidationFailed):
+    """Lines of an import say something impossible. Details: line, field, message of the first, and errors, of each."""
+
+    def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        first = problems[0]
+        super().__init__(str(first["field"]), str(first["message"]))
+        self.details = {**first, "errors": list(problems)}
+
+
 class MalformedRequest(GrantbookError):
     """The body is not what it claims to be: broken JSON or broken UTF-8."""
 
@@ -50,7 +59,7 @@ class AuthenticationFailed(GrantbookError):
     API_KEY_DEACTIVATED, API_KEY_PAUSED."""
 
     code = "AUTHENTICATION_REQUIRED"
-    message = "Authentication is required."
+    message = "Authentication failed: a valid API key is needed."
     system_message = "No API key was sent"
 
 

@@ -7,6 +7,9 @@ never a silent truncation and never an access decision.
 from typing import Final
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # MAX_BATCH_CHECKS with ids as made here take 1.7 MB
+MAX_IMPORT_BODY_BYTES: Final = 16 * 1024 * 1024
+MAX_IMPORT_LINES: Final = 10_000
+MAX_LINE_PROBLEMS: Final = 100
 MAX_BULK_GRANTS: Final = 1_000
 MAX_BATCH_CHECKS: Final = 10_000
 MAX_PAGE: Final = 100

@@ -1,10 +1,10 @@
 """The registry of assistants: what decides about access to them, and nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from grantbook.model.errors import NotFound, PermissionDenied, ValidationFailed
+from grantbook.model.errors import NotFound, ValidationFailed
 from grantbook.model.facts import AccessTarget, Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_ACCESS_TARGETS
 from grantbook.model.resolution import Access
@@ -45,7 +45,7 @@ class Settings:
 
 def organization_of(desk: Desk, identity: Identity, assistant_id: str) -> str:
     """Where an assistant lives, among the organizations that the key opens, its own first. Raises NotFound."""
-    for organization_id in _opened(desk, identity):
+    for organization_id in keys.opened(desk, identity):
         with desk.store.snapshot(organization_id) as snapshot:
             if snapshot.find(Entity, ASSISTANT, assistant_id) is not None:
                 return organization_id
@@ -134,17 +134,6 @@ def views(reading: Reading, found: Sequence[Entity]) -> list[AssistantView]:
         )
         for entity in found
     ]
-
-
-def _opened(desk: Desk, identity: Identity) -> Iterator[str]:
-    home = identity.organization_id
-    others = [each for each in desk.store.organizations_of(identity.caller.user_id) if each != home]
-    for organization_id in (home, *others):
-        try:
-            keys.require_opens(desk, identity, organization_id)
-        except PermissionDenied:
-            continue
-        yield organization_id
 
 
 def _validate(settings: Settings, mode: str) -> None:

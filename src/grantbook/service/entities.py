@@ -328,7 +328,7 @@ def set_containers(
         writing.book.remove(present[container], "removed")
     for edge in edges:
         writing.book.add(edge, "added")
-    _check_containment(writing, [ref])
+    check_containment(writing, [ref])
 
 
 def set_members(writing: Writing, ref: EntityRef, members: Sequence[EntityRef], *, of_type: str | None = None) -> None:
@@ -345,7 +345,7 @@ def set_members(writing: Writing, ref: EntityRef, members: Sequence[EntityRef], 
         writing.book.remove(present[member], "removed")
     for edge in edges:
         writing.book.add(edge, "added")
-    _check_containment(writing, fresh)
+    check_containment(writing, fresh)
 
 
 def _of_type(name: str, of_type: str | None) -> dict[str, str]:
@@ -386,7 +386,7 @@ def _require_may_add(writing: Writing, containers: Sequence[EntityRef]) -> None:
             gates.require_level(writing, ref, ADD_LEVEL if ADD_LEVEL in kind.levels else kind.top_level)
 
 
-def _check_containment(writing: Writing, refs: Iterable[EntityRef]) -> None:
+def check_containment(writing: Writing, refs: Iterable[EntityRef]) -> None:
     """Raises ValidationFailed for a cycle and LimitExceeded for too deep a nest, before either can be committed."""
     wanted = list(refs)
     above: dict[EntityRef, set[EntityRef]] = {}

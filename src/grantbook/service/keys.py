@@ -4,7 +4,7 @@ A key acts as its user. Nobody gets more through a key than they have: not by it
 its user. So whoever makes a key, or makes one better, needs all that it opens; making one worse needs less.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -108,6 +108,7 @@ def create(
     )
     gates.get_member(writing, user_id)
     _require_may_give(writing, key)
+    _require_may_hold(writing, key)
     _add(writing, key)
     return key, secret
 
@@ -169,6 +170,7 @@ def rotate(writing: Writing, key_id: str) -> tuple[ApiKey, str]:
     """
     old = get(writing, key_id)
     _require_may_give(writing, old)
+    _require_may_hold(writing, old)
     secret = _new_secret(writing)
     new = replace(
         old,
@@ -243,6 +245,17 @@ def require_opens(desk: Desk, identity: Identity, organization_id: str) -> None:
         gates.require_membership(reading)
 
 
+def opened(desk: Desk, identity: Identity) -> Iterator[str]:
+    """Those of the caller's organizations that the key opens, its own first."""
+    others = desk.store.organizations_of(identity.caller.user_id)
+    for organization_id in dict.fromkeys((identity.organization_id, *others)):
+        try:
+            require_opens(desk, identity, organization_id)
+        except OrganizationAccessDenied:
+            continue
+        yield organization_id
+
+
 def digest_of(secret: str) -> str:
     """SHA-256 in hex: enough for 256 random bits, which no dictionary holds."""
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
@@ -297,6 +310,12 @@ def _require_may_give(writing: Writing, key: ApiKey) -> None:
         raise PermissionDenied(f"The API key lacks the scope '{beyond[0]}'", scope=beyond[0])
     if "check" in (key.scopes or ()) and MANAGE_ACCESS not in writing.capabilities and "check" not in (held or ()):
         raise PermissionDenied("The scope 'check' asks about anybody", scope="check", capability=MANAGE_ACCESS)
+
+
+def _require_may_hold(writing: Writing, key: ApiKey) -> None:
+    """Who gets the secret reaches every entity that its user reaches: for another user's, one must be able to anyway."""
+    if key.user_id != writing.caller.user_id:
+        gates.require_capability(writing, MANAGE_ACCESS)
 
 
 def _capabilities_of(reading: Reading, user_id: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from grantbook.model import ids
 from grantbook.model.errors import Conflict, LastOwner, NotFound, ValidationFailed
@@ -36,7 +36,7 @@ class MemberView:
     member: Member
     role_ids: tuple[str, ...]
     department_ids: tuple[str, ...]
-    invitation_token: str | None = None
+    invitation_token: str | None = field(default=None, repr=False)
 
 
 def invite(

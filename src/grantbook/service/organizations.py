@@ -1,7 +1,6 @@
 """Organizations: made with an owner and the base roles; changed, and ended."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from grantbook.model.governance import (
 from grantbook.model.ids import new_id
 from grantbook.service import gates
 from grantbook.service.desk import Caller, Desk, Reading, Writing
-from grantbook.service.keys import Identity, require_opens
+from grantbook.service.keys import Identity, opened
 from grantbook.service.members import base_role, identify
 from grantbook.service.values import check_attributes, valid_email, valid_id, valid_name
 
@@ -139,18 +138,16 @@ def view(reading: Reading) -> OrganizationView:
 
 def list_opened(desk: Desk, identity: Identity, *, skip: int, limit: int) -> tuple[list[OrganizationView], int]:
     """Those of the caller's organizations that the key opens, in order (created_at, id), and how many they are."""
-    opened: list[Organization] = []
-    for organization_id in desk.store.organizations_of(identity.caller.user_id):
-        with suppress(OrganizationAccessDenied):
-            require_opens(desk, identity, organization_id)
-            with desk.reading(organization_id, identity.caller) as reading:
-                opened.append(get_organization(reading))
-    opened.sort(key=lambda each: (each.created_at, each.id))
+    found: list[Organization] = []
+    for organization_id in opened(desk, identity):
+        with desk.reading(organization_id, identity.caller) as reading:
+            found.append(get_organization(reading))
+    found.sort(key=lambda each: (each.created_at, each.id))
     shown: list[OrganizationView] = []
-    for organization in opened[skip : skip + limit]:
+    for organization in found[skip : skip + limit]:
         with desk.reading(organization.id, identity.caller) as reading:
             shown.append(view(reading))
-    return shown, len(opened)
+    return shown, len(found)
 
 
 def update(writing: Writing, *, name: str | None = None, attributes: Mapping[str, Any]) -> OrganizationView:

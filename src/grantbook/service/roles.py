@@ -10,6 +10,7 @@ from grantbook.model.governance import valid_capabilities
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import revoke_dangling
+from grantbook.service.listing import require_few
 from grantbook.service.values import optional_text, valid_id, valid_name
 from grantbook.store.port import Order
 
@@ -44,7 +45,8 @@ def create(
 
 
 def list_roles(reading: Reading, *, with_base_roles: bool = True) -> list[tuple[Role, int]]:
-    """Roles in order (created_at, id), each with how many have it."""
+    """Roles in order (created_at, id), each with how many have it. Raises LimitExceeded where there are too many."""
+    require_few(reading, Role)
     found = [role for role in reading.snapshot.select(Role) if with_base_roles or not role.is_base]
     counts = reading.snapshot.tally(RoleAssignment, "role_id")
     return [(role, counts.get(role.id, 0)) for role in sorted(found, key=lambda role: (role.created_at, role.id))]

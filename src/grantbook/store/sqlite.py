@@ -2,12 +2,12 @@
 for writes, one connection a thread from the pool."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Executable, Table, bindparam, create_engine, event, literal_column, select
+from sqlalchemy import Executable, Table, bindparam, create_engine, event, literal_column, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -74,9 +74,11 @@ class SqliteDialect:
     def text_in(self, column: Any, key: str) -> Any:
         return func.json_extract(column, f'$."{key}"')
 
-    def rows_of(self, parameter: str, width: int) -> tuple[Any, list[Any]]:
+    def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
         rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))
-        return rows, [func.json_extract(rows.c.value, f"$[{position}]") for position in range(width)]
+        parts = [func.json_extract(rows.c.value, f"$[{position}]") for position in range(len(columns))]
+        condition: Condition = tuple_(*columns).in_(select(*parts))
+        return condition
 
     def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> str:
         return msgspec.json.encode(list(values)).decode()

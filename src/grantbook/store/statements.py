@@ -84,8 +84,8 @@ class Dialect(Protocol):
     def text_in(self, column: Any, key: str) -> Any:
         """The text under a key of the object in the column."""
 
-    def rows_of(self, parameter: str, width: int) -> tuple[Any, list[Any]]:
-        """The rows of so many texts that are bound as one value, as a table, and its columns."""
+    def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
+        """The columns together in the list of rows that is bound as one value."""
 
     def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> Any:
         """The list of texts, or of rows, as that value."""
@@ -157,7 +157,7 @@ class Statements:
             if is_after:
                 place = tuple_(bindparam("after_at"), bindparam("after_key"))
                 query = query.where(tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place)
-            if _narrows(shape):
+            if _narrows(shape) and not _is_served(table, shape, order):
                 columns = (self._dialect.not_by_index(columns[0]), columns[1])
             ordered = [column.desc() for column in columns] if order.is_descending else columns
             return query.order_by(*ordered).offset(bindparam("skip")).limit(bindparam("limit"))
@@ -165,14 +165,12 @@ class Statements:
         return self._get(("page", kind, shape, order, is_after), build)
 
     def find_all(self, kind: type[Fact], names: tuple[str, ...], *, past: bool) -> Prepared:
-        """Facts in which the fields have one of the `:combinations`: each is looked up in an index of its own."""
+        """Facts in which the fields have one of the `:combinations`."""
 
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
-            rows, parts = self._dialect.rows_of("combinations", len(names))
-            same = [table.c[name] == part for name, part in zip(names, parts, strict=True)]
-            at = _at_past if past else _live
-            return select(*_columns(kind)).select_from(rows.join(table, and_(*same))).where(at(table)).distinct()
+            wanted = self._dialect.row_in([table.c[name] for name in names], "combinations")
+            return select(*_columns(kind)).where((_at_past if past else _live)(table), wanted)
 
         return self._get(("find_all", kind, names, past), build)
 
@@ -464,6 +462,16 @@ def _narrows(shape: Shape) -> bool:
     order of the page, would visit many to find those few."""
     shared, *alternatives = (any(_names_id(*condition) for condition in conditions) for conditions in shape)
     return shared or (bool(alternatives) and all(alternatives))
+
+
+def _is_served(table: Table, shape: Shape, order: Order) -> bool:
+    """Whether an index has the fields that are asked for, then the order of the page: so it finds the page at once."""
+    conditions = [condition for alternative in shape for condition in alternative]
+    if len(shape) > 2 or any(form != _ONE for _, form in conditions):
+        return False
+    asked = {name for name, _ in conditions}
+    served = ([column.name for column in index.columns][1 : len(asked) + 2] for index in table.indexes)
+    return any(set(names[:-1]) == asked and names[-1] == order.field for names in served if names)
 
 
 def _names_id(name: str, form: Form) -> bool:

@@ -52,11 +52,13 @@ def list_assistants(
             found = NOTHING
         items = [rendering.assistant(reading, each) for each in assistants.views(reading, found.items)]
         page: dict[str, Any] = page_of(paging, found, items)
+    listed = page.pop("items")
+    page["offset"] = page.pop("skip")
     body = {
-        "assistants": page.pop("items"),
+        "assistants": listed,
         "total": page["total"],
         "organization_id": organization_id,
-        "pagination": {**page, "offset": page.pop("skip")},
+        "pagination": page,
         "filters_applied": {
             "search": search,
             "access_mode": access_mode,

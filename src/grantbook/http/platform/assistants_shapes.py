@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from grantbook.http.requests import Body, Id, Name, Text, Word
 from grantbook.model.limits import MAX_ACCESS_TARGETS, MAX_ID_LENGTH, MAX_NAME_LENGTH
@@ -116,9 +116,7 @@ class UpdateAssistant(AssistantSettings):
 
 
 class AssistantAnswer(BaseModel):
-    """An assistant. Further fields of the published API are there, too, with constants."""
-
-    model_config = ConfigDict(extra="allow")
+    """An assistant. The last fields are constants, which the published API requires."""
 
     id: str
     organization_id: str
@@ -128,10 +126,24 @@ class AssistantAnswer(BaseModel):
     access_departments: list[str]
     access_users: list[str]
     is_active: bool
-    user_access_level: Literal["owner", "edit", "view"] | None
+    user_access_level: str | None = Field(description="Of the caller: `owner`, `edit` or `view`.")
     created_by: str
     created_at: int = Field(description="Seconds since 1970, as in the published API.")
     updated_at: int
+
+    is_default: bool
+    api_enabled: bool
+    public_enabled: bool
+    workflow_based: bool
+    is_pinned: bool
+    is_forced: bool
+    temperature: float
+    default_model_key: str
+    context_strategy: str
+    vector_store_ids: list[str]
+    slice_ids: list[str]
+    rule_ids: list[str]
+    skill_ids: list[str]
 
 
 class AssistantPagination(BaseModel):

@@ -144,7 +144,7 @@ class AccessRightAnswer(BaseModel):
     id: str
     rule_id: str
     user_id: str
-    access_level: Right
+    access_level: str = Field(examples=["edit"])
     granted_by: str
     granted_at: datetime
     is_deleted: bool

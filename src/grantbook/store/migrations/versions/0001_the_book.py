@@ -543,17 +543,17 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_members_live_email_user_id_state",
+        "ix_members_live_email_user_id_state_full_name",
         "members",
-        ["organization_id", "email", "user_id", "state"],
+        ["organization_id", "email", "user_id", "state", "full_name"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_members_live_full_name_user_id_state",
+        "ix_members_live_full_name_user_id_state_email",
         "members",
-        ["organization_id", "full_name", "user_id", "state"],
+        ["organization_id", "full_name", "user_id", "state", "email"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),

@@ -1,0 +1,326 @@
+"""The whole of an organization, out of one book and into another: every fact that lives, with its ids and its times.
+
+What speaks for somebody stays behind: keys and invitations, of which a book only has digests. So does the history: in
+the new book it begins with the import.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Final
+
+from grantbook.model import ids
+from grantbook.model.errors import GrantbookError, ValidationFailed
+from grantbook.model.facts import (
+    AccessTarget,
+    Containment,
+    Department,
+    DepartmentMember,
+    Entity,
+    EntityRef,
+    Fact,
+    Grant,
+    Member,
+    Organization,
+    Principal,
+    Role,
+    RoleAssignment,
+    key_of,
+)
+from grantbook.model.governance import valid_capabilities
+from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
+from grantbook.service import organizations
+from grantbook.service.desk import Reading, Writing
+from grantbook.service.entities import check_containment, lookup_key
+from grantbook.service.lines import Problems, missing_entities, missing_principals
+from grantbook.service.values import (
+    check_attributes,
+    one_of,
+    optional_instant,
+    optional_text,
+    valid_email,
+    valid_id,
+    valid_name,
+)
+from grantbook.store.port import Lookup
+
+ACTIONS: Final[Mapping[type[Fact], str]] = {
+    Organization: "created",
+    Role: "created",
+    Department: "created",
+    Member: "added",
+    DepartmentMember: "joined",
+    RoleAssignment: "assigned",
+    Entity: "created",
+    AccessTarget: "listed",
+    Containment: "added",
+    Grant: "granted",
+}
+KINDS: Final = tuple(ACTIONS)
+"""What is carried, in an order in which nothing comes before what it refers to."""
+
+TIMES: Final[Mapping[type[Fact], tuple[str, ...]]] = {
+    kind: tuple(field.name for field in fields(kind) if field.name.endswith("_at")) for kind in KINDS
+}
+LEFT_BEHIND: Final[Mapping[type[Fact], tuple[str, ...]]] = {
+    Organization: ("creator_key_id",),
+    Member: ("invitation_digest",),
+}
+_UNIQUE: Final[Mapping[type[Fact], tuple[str, ...]]] = {
+    Role: ("name",),
+    Member: ("email",),
+    Grant: ("entity_id", "entity_type", "grantee_id", "grantee_type"),
+}
+_TARGETS: Final = ("department", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A fact and the number of its line."""
+
+    number: int
+    fact: Fact
+
+
+def counts(reading: Reading) -> dict[type[Fact], int]:
+    """How many facts of each kind there are to carry."""
+    return {kind: reading.snapshot.count(kind) for kind in KINDS}
+
+
+def iterate(reading: Reading) -> Iterator[Fact]:
+    """Every fact to carry, kind by kind, departments after those above them, else in order of their keys."""
+    for kind in KINDS:
+        found = _departments(reading) if kind is Department else reading.snapshot.iterate(kind)
+        yield from map(portable, found)
+
+
+def portable(fact: Fact) -> Fact:
+    """The fact without what stays behind."""
+    left = LEFT_BEHIND.get(type(fact))
+    return replace(fact, **dict.fromkeys(left)) if left else fact
+
+
+class Known:
+    """What an import has seen to be there. It counts as long as nobody else writes."""
+
+    def __init__(self) -> None:
+        self.principals: set[Principal] = set()
+        self.entities: set[EntityRef] = set()
+        self._revision = 0
+
+    def begin(self, writing: Writing) -> None:
+        """Forget everything, if somebody wrote since this was called last."""
+        if writing.book.revision != self._revision + 1:
+            self.principals.clear()
+            self.entities.clear()
+        self._revision = writing.book.revision
+
+
+def add(writing: Writing, lines: Sequence[Line], known: Known) -> int:
+    """The facts that are not there yet, and how many they were; those that are there already stay as they are.
+
+    All or nothing. Only for those who hold the database. The same `known` serves all parts of one import.
+    Raises InvalidLines for what is not valid, refers to nothing, or is there with another content.
+    """
+    known.begin(writing)
+    problems = Problems()
+    for line in lines:
+        try:
+            _check(writing, line.fact)
+        except GrantbookError as error:
+            problems.add_error(line.number, error)
+    _require_organization(writing, lines, problems)
+    problems.raise_any()
+    added = 0
+    for kind in KINDS:
+        fresh = _fresh(writing, kind, [line for line in lines if type(line.fact) is kind], problems)
+        if fresh:
+            _require_references(writing, fresh, known, problems)
+            _require_unique(writing, kind, fresh, problems)
+            _claim(writing, fresh, problems)
+        problems.raise_any()
+        for line in fresh:
+            writing.book.add(line.fact, ACTIONS[kind])
+        _require_trees(writing, kind, fresh)
+        added += len(fresh)
+    return added
+
+
+def require_complete(reading: Reading) -> None:
+    """Raises ValidationFailed where the organization has nobody who owns it."""
+    if organizations.owner_of(reading) is None:
+        raise ValidationFailed("role_assignment", "the organization has no owner yet: assign the base role Owner")
+
+
+def _departments(reading: Reading) -> Iterator[Department]:
+    level = reading.snapshot.select(Department, {"parent_id": None})
+    while level:
+        yield from sorted(level, key=lambda department: department.id)
+        level = reading.snapshot.select(Department, {"parent_id": {department.id for department in level}})
+
+
+def _fresh(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: Problems) -> list[Line]:
+    """The lines whose facts are not there. One that is there with another content is a problem."""
+    if not lines:
+        return []
+    portables = [Line(line.number, portable(line.fact)) for line in lines] if kind in LEFT_BEHIND else lines
+    present = writing.snapshot.find_all(kind, kind.KEY, {key_of(line.fact) for line in portables})
+    known = {key_of(fact): portable(fact) for fact in present}
+    fresh: list[Line] = []
+    for line in portables:
+        there = known.setdefault(key_of(line.fact), line.fact)
+        if there is line.fact:
+            fresh.append(line)
+        elif there != line.fact:
+            names = [field.name for field in fields(kind)]
+            other = next(name for name in names if getattr(there, name) != getattr(line.fact, name))
+            problems.add(line.number, other, f"{'/'.join(key_of(there))} is there with another {other}")
+    return fresh
+
+
+def _check(writing: Writing, fact: Fact) -> None:
+    """What can be seen from the fact alone. Raises ValidationFailed."""
+    for name in TIMES[type(fact)]:
+        optional_instant(name, getattr(fact, name))
+    match fact:
+        case Grant():
+            _check_grant(writing, fact)
+        case Entity():
+            valid_id("id", fact.id, writing.vocabulary.entity_type(fact.entity_type).id_prefix)
+            _same("name", fact.name, valid_name("name", fact.name))
+            check_attributes(fact.attributes)
+        case Member():
+            valid_id("user_id", fact.user_id, ids.USER)
+            _same("email", fact.email, valid_email("email", fact.email))
+            if fact.full_name is not None:
+                _same("full_name", fact.full_name, valid_name("full_name", fact.full_name))
+        case Department() | Role():
+            valid_id("id", fact.id, ids.DEPARTMENT if isinstance(fact, Department) else ids.ROLE)
+            _same("name", fact.name, valid_name("name", fact.name))
+            optional_text("description", fact.description)
+            if isinstance(fact, Role):
+                valid_capabilities(fact.capabilities)
+        case Organization():
+            if fact.id != writing.organization_id:
+                raise ValidationFailed("id", f"this import is into {writing.organization_id}")
+            _same("name", fact.name, valid_name("name", fact.name))
+            check_attributes(fact.attributes)
+        case AccessTarget():
+            one_of("target_type", fact.target_type, _TARGETS)
+        case Containment():
+            if fact.member_type not in writing.vocabulary.entity_type(fact.container_type).contains:
+                raise ValidationFailed("member_type", f"a {fact.container_type} cannot contain a {fact.member_type}")
+
+
+def _check_grant(writing: Writing, grant: Grant) -> None:
+    kind = writing.vocabulary.entity_type(grant.entity_type)
+    kind.rank(grant.access_level)
+    if grant.grantee_type not in kind.grantee_types:
+        one_of("grantee_type", grant.grantee_type, kind.grantee_types)
+    valid_id("id", grant.id)
+    optional_text("reason", grant.reason)
+
+
+def _same(field: str, given: str, valid: str) -> None:
+    """What is carried comes out as it went in, so it is not put right on the way."""
+    if given != valid:
+        raise ValidationFailed(field, f"{field} must be written as {valid!r}")
+
+
+def _require_organization(writing: Writing, lines: Sequence[Line], problems: Problems) -> None:
+    if any(type(line.fact) is Organization for line in lines):
+        return
+    if lines and writing.snapshot.find(Organization, writing.organization_id) is None:
+        problems.add(lines[0].number, "kind", "the organization is not there yet: its line comes first")
+
+
+def _require_references(writing: Writing, lines: Sequence[Line], known: Known, problems: Problems) -> None:
+    """What the facts name must be there; a department may be among them."""
+    known.principals.update(
+        Principal("department", each.fact.id) for each in lines if isinstance(each.fact, Department)
+    )
+    named = [(line.number, *_references(writing, line.fact)) for line in lines]
+    principals = {ref for _, _, refs in named for ref in refs.values()} - known.principals
+    entities = {ref for _, refs, _ in named for ref in refs.values()} - known.entities
+    no_principals, no_entities = missing_principals(writing, principals), missing_entities(writing, entities)
+    known.principals |= principals - no_principals
+    known.entities |= entities - no_entities
+    if not no_principals and not no_entities:
+        return
+    for number, *each in named:
+        for missing, refs in zip((no_entities, no_principals), each, strict=True):
+            for field, ref in refs.items():
+                if ref in missing:
+                    problems.add(number, field, f"there is no {ref.type} {ref.id}")
+
+
+def _references(reading: Reading, fact: Fact) -> tuple[dict[str, EntityRef], dict[str, Principal]]:
+    """The fields that name an entity, those that name a principal, and what they name.
+
+    Owners may be gone, and rules are granted to users from elsewhere.
+    """
+    match fact:
+        case Grant():
+            if fact.grantee_type == "user" and not reading.vocabulary.entity_type(fact.entity_type).is_bound:
+                return {"entity_id": fact.entity}, {}
+            return {"entity_id": fact.entity}, {"grantee_id": fact.grantee}
+        case AccessTarget():
+            return {"entity_id": fact.entity}, {"target_id": fact.target}
+        case Containment():
+            return {"container_id": fact.container, "member_id": fact.member}, {}
+        case Department(parent_id=str(parent_id)):
+            return {}, {"parent_id": Principal("department", parent_id)}
+        case DepartmentMember():
+            department = Principal("department", fact.department_id)
+            return {}, {"department_id": department, "user_id": Principal("user", fact.user_id)}
+        case RoleAssignment():
+            return {}, {"role_id": Principal("role", fact.role_id), "user_id": Principal("user", fact.user_id)}
+    return {}, {}
+
+
+def _require_unique(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: Problems) -> None:
+    """Two roles with one name, two members with one address, two grants to one grantee on one entity."""
+    names = _UNIQUE.get(kind)
+    if names is None:
+        return
+    value = attrgetter(*names, kind.KEY[0])  # the values, and after them the key
+    present = writing.snapshot.find_all(kind, names, {value(line.fact)[:-1] for line in lines})
+    holders = {value(fact)[:-1]: value(fact)[-1] for fact in present}
+    for line in lines:
+        *values, key = value(line.fact)
+        holder = holders.setdefault(tuple(values), key)
+        if holder != key:
+            problems.add(line.number, names[0], f"{holder} has the same {' and '.join(names)}")
+
+
+def _claim(writing: Writing, lines: Sequence[Line], problems: Problems) -> None:
+    """What is known beyond the organization: users, and entities that are not bound to it."""
+    for line in lines:
+        fact = line.fact
+        if isinstance(fact, Member):
+            writing.book.claim(Lookup.USER, fact.user_id, writing.organization_id)
+        if isinstance(fact, Entity) and not writing.vocabulary.entity_type(fact.entity_type).is_bound:
+            holder = writing.book.claim(Lookup.ENTITY, lookup_key(fact.ref), writing.organization_id)
+            if holder != writing.organization_id:
+                problems.add(line.number, "id", f"{fact.id} is taken")
+
+
+def _require_trees(writing: Writing, kind: type[Fact], lines: Sequence[Line]) -> None:
+    """Neither departments nor containers go round in a circle or too deep. Raises InvalidLines."""
+    problems = Problems()
+    if kind is Department:
+        ids_ = {line.fact.id: line.number for line in lines if isinstance(line.fact, Department)}
+        parents = {each.id: each.parent_id for each in writing.snapshot.departments_above(ids_)}
+        for id_, number in ids_.items():
+            depth, above = 0, parents.get(id_)
+            while above is not None and depth <= MAX_DEPARTMENT_DEPTH:
+                depth, above = depth + 1, parents.get(above)
+            if depth >= MAX_DEPARTMENT_DEPTH:
+                problems.add(number, "parent_id", f"departments can be at most {MAX_DEPARTMENT_DEPTH} levels deep")
+    if kind is Containment:
+        members = [line.fact.member for line in lines if isinstance(line.fact, Containment)]
+        try:
+            check_containment(writing, members)
+        except GrantbookError as error:
+            problems.add_error(lines[0].number, error)
+    problems.raise_any()
