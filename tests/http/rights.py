@@ -4,6 +4,7 @@ A line says which scope a key needs, who may do it without a capability, and whi
 else. `a+b` takes both. An operation that is not here fails `test_rights`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -154,6 +155,8 @@ RIGHTS: Final = {
     f"PUT {O}/entities/{{entity_type}}/{{entity_id}}": write(ACCESS),
     f"GET {O}/entities/{{entity_type}}/{{entity_id}}": read(*_ASSISTANTS),
     f"DELETE {O}/entities/{{entity_type}}/{{entity_id}}": write(*_SHARE),
+    f"POST {O}/entities/import": write(ACCESS),
+    f"POST {O}/access/grants/import": write(ACCESS),
     # the organization
     "GET /v1/organizations": read(MEMBER, STRANGER, FORMER),
     "POST /v1/organizations": write(STRANGER, "create_organizations"),
@@ -212,12 +215,37 @@ RIGHTS: Final = {
     f"POST {O}/api-keys/{{key_id}}/unpause": write(*_KEYS),
     f"POST {O}/api-keys/{{key_id}}/deactivate": write(SUBJECT, "manage_api_keys"),
     f"POST {O}/api-keys/{{key_id}}/pause": write(SUBJECT, "manage_api_keys"),
-    f"POST {O}/api-keys/{{key_id}}/rotate": write(*_KEYS),
+    f"POST {O}/api-keys/{{key_id}}/rotate": write(  # who has the secret reaches what its user reaches
+        SUBJECT, f"manage_api_keys+create_knowledge+{ACCESS}"
+    ),
     # the record
     f"GET {O}/audit-log": read("view_audit_log"),
     f"GET {O}/audit-log/export": read("export_audit_log"),
     f"GET {O}/audit-log/export/pdf": read("export_audit_log"),
 }
+
+LINES: Final[dict[str, Callable[[Scene], Any]]] = {
+    f"POST {O}/entities/import": lambda s: {
+        "entity_type": "assistant",
+        "entity_id": s.assistant.id,
+        "name": "Clerk",
+        "owner_type": "user",
+        "owner_id": s.eve,
+    },
+    f"POST {O}/access/grants/import": lambda s: {
+        "entity_type": "knowledge_slice",
+        "entity_id": s.slice.id,
+        "grantee_type": "user",
+        "grantee_id": s.eve,
+        "access_level": "read",
+    },
+}
+"""A good line for each operation that takes lines of JSON."""
+
+
+def changes(operation: str) -> bool:
+    """Whether it writes."""
+    return operation in LINES or CALLS[operation].changes
 
 
 def request(operation: str, scene: Scene, user_id: str) -> Request:

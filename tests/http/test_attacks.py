@@ -1,6 +1,5 @@
 """What a malicious caller tries: each attempt gets a refusal, and nothing else."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +7,7 @@ import httpx
 import pytest
 
 from tests.http.envelope import error_of
-from tests.serving import Person, Server, Tenant
+from tests.serving import Person, Tenant
 
 DENIED = "INSUFFICIENT_PERMISSIONS"
 
@@ -222,9 +221,9 @@ def test_handing_over_to_ones_own_department_takes_the_right_to_share(client: ht
 
 
 @pytest.fixture
-def elsewhere(client: httpx.Client, stranger: Tenant) -> Iterator[Attacker]:
+def elsewhere(client: httpx.Client, stranger: Tenant) -> Attacker:
     """The owner of another organization."""
-    yield Attacker(client, stranger, stranger.owner)
+    return Attacker(client, stranger, stranger.owner)
 
 
 def test_another_organization_opens_nothing_here(elsewhere: Attacker, tenant: Tenant, stranger: Tenant) -> None:
@@ -234,7 +233,11 @@ def test_another_organization_opens_nothing_here(elsewhere: Attacker, tenant: Te
     error_of(elsewhere(f"PATCH /v1/rules/{rule.id}/permissions/grant", everyone), 403, DENIED)
     error_of(elsewhere(f"PUT /v1/rules/{rule.id}/permissions", [everyone]), 403, DENIED)
     error_of(elsewhere(f"GET /v1/rules/{rule.id}"), 403, DENIED)
-    for target_type, target_id in (("role", role), ("department", department), ("organization", tenant.organization_id)):
+    for target_type, target_id in (
+        ("role", role),
+        ("department", department),
+        ("organization", tenant.organization_id),
+    ):
         foreign = {"target_type": target_type, "target_id": target_id, "access_level": "view"}
         error_of(elsewhere(f"PATCH /v1/rules/{own_rule.id}/permissions/grant", foreign), 404, "RESOURCE_NOT_FOUND")
         grant = {"grantee_type": target_type, "grantee_id": target_id, "access_level": "read"}

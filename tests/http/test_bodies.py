@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from grantbook.model.limits import MAX_BODY_BYTES
+from grantbook.model.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES
 from tests.http.calls import OPENAPI, WITH_BODY, Call, Scene, leaves
 from tests.http.envelope import error_of
 from tests.serving import Server
@@ -128,7 +128,8 @@ def test_odd_field_names_are_refused(call: Call, scene: Scene, secret: str, clie
 def test_a_body_over_the_bound_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
     announced = b" " * (10 * MEGABYTE)
     answer = call.request(scene).send_content(client, secret, announced)
-    assert error_of(answer, 413, "PAYLOAD_TOO_LARGE")["details"] == {"limit_bytes": MAX_BODY_BYTES}
+    maximum = MAX_BATCH_BODY_BYTES if call.template.endswith("/check/batch") else MAX_BODY_BYTES
+    assert error_of(answer, 413, "PAYLOAD_TOO_LARGE")["details"] == {"limit_bytes": maximum}
 
 
 @every_body

@@ -381,8 +381,11 @@ class Life(RuleBasedStateMachine):
             for each in grants:
                 is_elsewhere = ref.type == RULE[0] and each.grantee_type == "user"
                 assert is_elsewhere or each.grantee_id in known[each.grantee_type]
+        assert facts.roles_of.keys() | facts.departments_of.keys() <= facts.members.keys()
         owner = self.tenant.base_role(OWNER)
-        assert any(owner in held for user_id, held in facts.roles_of.items() if facts.members[user_id].is_active)
+        assert any(
+            owner in facts.roles_of.get(user_id, ()) for user_id, each in facts.members.items() if each.is_active
+        )
 
     def teardown(self) -> None:
         assert not self.do("DELETE", f"/users/{self.tenant.owner.user_id}")

@@ -50,13 +50,8 @@ def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entiti
     )
 
 
-def for_user(
-    snapshot: Snapshot, user_id: str, entity_type: str | None = None, *, is_named_only: bool = False
-) -> Loaded:
-    """Everything that decides what one user reaches; `entities` holds every candidate of the type.
-
-    With `is_named_only`, those that a grant or an access target leads to, and none that is only owned or open.
-    """
+def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -> Loaded:
+    """Everything that decides what one user reaches; `entities` holds every candidate of the type."""
     people = _people(snapshot, {"user_id": user_id})
     who = _principals(snapshot.organization_id, people, [user_id])
     ids = {principal.id for principal in who}
@@ -69,10 +64,8 @@ def for_user(
         *(target.entity_id for target in targets),
     }
     of_type: Where = {} if entity_type is None else {"entity_type": entity_type}
-    if is_named_only:
-        wanted: list[Where] = [{"id": reached}]
-    elif any(isinstance(fact, Role) and OVERRIDE in fact.capabilities for fact in people):
-        wanted = [of_type, {"id": reached}]
+    if any(isinstance(fact, Role) and OVERRIDE in fact.capabilities for fact in people):
+        wanted: list[Where] = [of_type, {"id": reached}]
     else:
         wanted = [
             {"id": reached},
@@ -83,6 +76,27 @@ def for_user(
     facts = Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
     candidates = sorted(ref for ref in facts.entities if entity_type in (None, ref.type))
     return Loaded(facts, entities=tuple(candidates), users=(user_id,))
+
+
+def for_named(snapshot: Snapshot, user_id: str, entity_types: Collection[str]) -> Loaded:
+    """Everything that decides where grants and access targets lead one user, among entities of the types.
+
+    The types that contain one of them must be among them. `entities` holds every candidate but what is only owned or
+    open.
+    """
+    people = _people(snapshot, {"user_id": user_id})
+    ids = {principal.id for principal in _principals(snapshot.organization_id, people, [user_id])}
+    grants = snapshot.select(Grant, {"grantee_id": ids, "entity_type": entity_types})
+    edges = snapshot.contents_of({grant.entity for grant in grants})
+    targets = snapshot.select(AccessTarget, {"target_id": ids, "entity_type": entity_types})
+    reached = {
+        *(grant.entity_id for grant in grants),
+        *(edge.member_id for edge in edges),
+        *(target.entity_id for target in targets),
+    }
+    things = snapshot.select(Entity, {"id": reached, "entity_type": entity_types})
+    facts = Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
+    return Loaded(facts, entities=tuple(sorted(facts.entities)), users=(user_id,))
 
 
 def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:

@@ -1,6 +1,7 @@
 """The application: routes, errors and middleware around one desk."""
 
 import json
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from grantbook.http.platform import (
     audit_log,
     departments,
     entities,
+    imports,
     knowledge,
     members,
     organizations,
@@ -24,9 +26,11 @@ from grantbook.http.platform import (
     rules,
 )
 from grantbook.model.errors import PayloadTooLarge
-from grantbook.model.limits import MAX_BODY_BYTES
+from grantbook.model.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_IMPORT_BODY_BYTES
 from grantbook.service.desk import Desk
 
+_IMPORT = re.compile(r"/v1/organizations/[^/]+/(entities|access/grants)/import")
+_BATCH = re.compile(r"/v1/organizations/[^/]+/access/check/batch")
 _DESCRIPTION = """
 Who may do what on which entity, why, and since when.
 
@@ -52,7 +56,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
     app.state.desk = desk
     app.state.public_url = public_url
     errors.install(app)
-    for routes in (api_keys.routes, audit_log.routes):
+    for routes in (api_keys.routes, audit_log.routes, imports.routes):
         app.include_router(routes)
     for routes in (access.routes, decisions.routes, rules.routes, rule_permissions.routes):
         app.include_router(routes)
@@ -61,7 +65,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
     for routes in (organizations.routes, members.routes, members.open_routes, departments.routes, roles.routes):
         app.include_router(routes)
     _add_health(app)
-    app.add_middleware(BodyLimit, maximum=MAX_BODY_BYTES, refuse=_too_large)
+    app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
     return app
 
@@ -84,8 +88,18 @@ def _add_health(app: FastAPI) -> None:
         return _json({"status": "ok"})
 
 
+def _max_body_bytes(scope: Scope) -> int:
+    """Imports and batches of questions may be long, and nothing else."""
+    if scope["method"] == "POST":
+        if _IMPORT.fullmatch(scope["path"]):
+            return MAX_IMPORT_BODY_BYTES
+        if _BATCH.fullmatch(scope["path"]):
+            return MAX_BATCH_BODY_BYTES
+    return MAX_BODY_BYTES
+
+
 def _too_large(scope: Scope) -> ASGIApp:
-    return errors.response_of(PayloadTooLarge(limit_bytes=MAX_BODY_BYTES), trace_id_of(scope))
+    return errors.response_of(PayloadTooLarge(limit_bytes=_max_body_bytes(scope)), trace_id_of(scope))
 
 
 def _json(value: Any) -> Response:

@@ -53,9 +53,9 @@ class BodyLimit:
     sending gets to see the answer.
     """
 
-    def __init__(self, app: App, maximum: int, refuse: Callable[[Scope], App]) -> None:
+    def __init__(self, app: App, maximum_of: Callable[[Scope], int], refuse: Callable[[Scope], App]) -> None:
         self._app = app
-        self._maximum = maximum
+        self._maximum_of = maximum_of
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,8 +67,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         chunks: list[bytes] = []
-        size, more = 0, True
-        too_large = announced is not None and announced.isdigit() and int(announced) > self._maximum
+        size, more, maximum = 0, True, self._maximum_of(scope)
+        too_large = announced is not None and announced.isdigit() and int(announced) > maximum
         while more:
             message = await receive()
             if message["type"] != "http.request":
@@ -76,7 +76,7 @@ class BodyLimit:
             more = message.get("more_body", False)
             chunk = message.get("body", b"")
             size += len(chunk)
-            too_large = too_large or size > self._maximum
+            too_large = too_large or size > maximum
             if too_large:
                 chunks.clear()
                 if size > _DRAIN_BYTES:

@@ -6,7 +6,8 @@ never a silent truncation and never an access decision.
 
 from typing import Final
 
-MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # MAX_BATCH_CHECKS with ids as made here take 1.7 MB
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_BATCH_BODY_BYTES: Final = 4 * 1024 * 1024  # MAX_BATCH_CHECKS with ids as made here take 1.7 MB
 MAX_IMPORT_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_IMPORT_LINES: Final = 10_000
 MAX_LINE_PROBLEMS: Final = 100

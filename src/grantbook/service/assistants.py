@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from grantbook.model.errors import NotFound, ValidationFailed
+from grantbook.model.errors import ValidationFailed
 from grantbook.model.facts import AccessTarget, Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_ACCESS_TARGETS
 from grantbook.model.resolution import Access
@@ -44,12 +44,15 @@ class Settings:
 
 
 def organization_of(desk: Desk, identity: Identity, assistant_id: str) -> str:
-    """Where an assistant lives, among the organizations that the key opens, its own first. Raises NotFound."""
+    """Where an assistant lives, among the organizations that the key opens, its own first.
+
+    The key's own where none has it: there it may have been deleted by the very request that is repeated now.
+    """
     for organization_id in keys.opened(desk, identity):
         with desk.store.snapshot(organization_id) as snapshot:
             if snapshot.find(Entity, ASSISTANT, assistant_id) is not None:
                 return organization_id
-    raise NotFound("Assistant not found", entity_type=ASSISTANT, entity_id=assistant_id)
+    return identity.organization_id
 
 
 def create(writing: Writing, settings: Settings, assistant_id: str) -> AssistantView:

@@ -104,6 +104,14 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
     gates.require_administration(writing, draft.ref)
     if present.owner != draft.owner:
         gates.require_capability(writing, MANAGE_ACCESS)
+    redraft(writing, present, draft)
+    _set_targets(writing, draft.ref, draft.targets)
+    set_containers(writing, draft.ref, draft.containers)
+    return view(writing, draft.ref), False
+
+
+def redraft(writing: Writing, present: Entity, draft: Draft) -> bool:
+    """Put a checked draft in the place of the entity, without what stands next to it; whether that changes anything."""
     changed = replace(
         present,
         name=valid_name("name", draft.name),
@@ -114,9 +122,7 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
     )
     if changed != present:
         writing.book.replace(present, replace(changed, updated_at=writing.at), "updated")
-    _set_targets(writing, draft.ref, draft.targets)
-    set_containers(writing, draft.ref, draft.containers)
-    return view(writing, draft.ref), False
+    return changed != present
 
 
 def edit(writing: Writing, ref: EntityRef, change: Edit) -> Entity:
@@ -223,6 +229,12 @@ def count_grants(reading: Reading, ref: EntityRef) -> int:
 
 
 def _validate(writing: Writing, draft: Draft) -> None:
+    check_draft(writing, draft)
+    gates.require_principals(writing, [draft.owner], "owner")
+
+
+def check_draft(writing: Writing, draft: Draft) -> None:
+    """What can be seen from the draft alone. Raises ValidationFailed(entity_id, name, access_mode, ...)."""
     kind = writing.vocabulary.entity_type(draft.ref.type)
     valid_id("entity_id", draft.ref.id, kind.id_prefix)
     valid_name("name", draft.name)
@@ -234,7 +246,6 @@ def _validate(writing: Writing, draft: Draft) -> None:
     check_attributes(draft.attributes)
     if draft.targets and mode not in LISTED_MODES:
         raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
-    gates.require_principals(writing, [draft.owner], "owner")
 
 
 def _require_may_own(writing: Writing, owner: Principal) -> None:
@@ -255,6 +266,14 @@ def _set_status(writing: Writing, entity: Entity, status: str) -> Entity:
 
 
 def _add(writing: Writing, draft: Draft) -> None:
+    add_drafted(writing, draft)
+    _set_targets(writing, draft.ref, draft.targets)
+    set_containers(writing, draft.ref, draft.containers, is_new=True)
+    set_members(writing, draft.ref, draft.members)
+
+
+def add_drafted(writing: Writing, draft: Draft) -> None:
+    """The entity of a checked draft, without what stands next to it. Raises Conflict(entity_type, entity_id)."""
     kind = writing.vocabulary.entity_type(draft.ref.type)
     if not kind.is_bound:
         holder = writing.book.claim(Lookup.ENTITY, lookup_key(draft.ref), writing.organization_id)
@@ -273,9 +292,6 @@ def _add(writing: Writing, draft: Draft) -> None:
         updated_at=writing.at,
     )
     writing.book.add(entity, "created")
-    _set_targets(writing, draft.ref, draft.targets)
-    set_containers(writing, draft.ref, draft.containers, is_new=True)
-    set_members(writing, draft.ref, draft.members)
 
 
 def lookup_key(ref: EntityRef) -> str:

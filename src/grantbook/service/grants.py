@@ -16,6 +16,7 @@ from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE, MAX_BULK_GRANTS
 from grantbook.model.resolution import principals
+from grantbook.model.vocabulary import EntityType
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.values import one_of, optional_instant, optional_text, valid_id, without_repeats
@@ -134,24 +135,36 @@ def revoke_dangling(writing: Writing, *where: Where) -> None:
 
 
 def _create(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) -> list[tuple[Grant, bool]]:
-    kind = writing.vocabulary.entity_type(one_of("entity_type", entity.type, writing.vocabulary.bound_types))
-    valid_id("entity_id", entity.id)
+    kind = granted_type(writing, entity)
     for each in new:
-        one_of("grantee_type", each.grantee.type, kind.grantee_types)
-        kind.rank(each.access_level)
-        optional_text("reason", each.reason)
-        optional_instant("starts_at", each.starts_at)
-        optional_instant("expires_at", each.expires_at)
-        if each.expires_at is not None and each.expires_at <= writing.at:
-            raise ValidationFailed("expires_at", "expires_at must be in the future")
+        check_new(writing, kind, each)
     gates.get_entity(writing, entity)
     gates.require_principals(writing, [each.grantee for each in new], "grantee")
     gates.require_administration(writing, entity)
     present = live_grants(writing, entity, [each.grantee for each in new])
-    return [_create_one(writing, entity, each, present.get(each.grantee)) for each in new]
+    return [create_one(writing, entity, each, present.get(each.grantee)) for each in new]
 
 
-def _create_one(writing: Writing, entity: EntityRef, new: NewGrant, present: Grant | None) -> tuple[Grant, bool]:
+def granted_type(reading: Reading, entity: EntityRef) -> EntityType:
+    """The type of a well-formed reference to what access grants are on. Raises ValidationFailed."""
+    kind = reading.vocabulary.entity_type(one_of("entity_type", entity.type, reading.vocabulary.bound_types))
+    valid_id("entity_id", entity.id)
+    return kind
+
+
+def check_new(writing: Writing, kind: EntityType, new: NewGrant) -> None:
+    """What can be seen from the grant alone. Raises ValidationFailed(grantee_type, access_level, ...)."""
+    one_of("grantee_type", new.grantee.type, kind.grantee_types)
+    kind.rank(new.access_level)
+    optional_text("reason", new.reason)
+    optional_instant("starts_at", new.starts_at)
+    optional_instant("expires_at", new.expires_at)
+    if new.expires_at is not None and new.expires_at <= writing.at:
+        raise ValidationFailed("expires_at", "expires_at must be in the future")
+
+
+def create_one(writing: Writing, entity: EntityRef, new: NewGrant, present: Grant | None) -> tuple[Grant, bool]:
+    """The checked grant beside the one that the grantee has, and whether it is new. Raises GrantAlreadyExists."""
     if present is not None and present.is_expired(writing.at):
         writing.book.remove(present, EXPIRED)
         present = None

@@ -313,7 +313,7 @@ def _require_may_give(writing: Writing, key: ApiKey) -> None:
 
 
 def _require_may_hold(writing: Writing, key: ApiKey) -> None:
-    """Who gets the secret reaches every entity that its user reaches: for another user's, one must be able to anyway."""
+    """Whoever gets the secret reaches what its user reaches: for another user, that takes the right to share it."""
     if key.user_id != writing.caller.user_id:
         gates.require_capability(writing, MANAGE_ACCESS)
 

@@ -155,7 +155,7 @@ def list_stores(
     wanted: dict[str, str | set[str]] = {} if status is None else {"status": status}
     if slice_id is not None:
         edges: Where = {"container_type": SLICE, "container_id": slice_id, "member_type": STORE}
-        wanted["id"] = set(reading.snapshot.tally(Containment, "member_id", edges))
+        wanted["id"] = {edge.member_id for edge in reading.snapshot.select(Containment, edges)}
     return list_entities(reading, STORE, part, *crossed([wanted], searched(search, "name")))
 
 

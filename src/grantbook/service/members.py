@@ -63,7 +63,9 @@ def invite(
     roles = [gates.get_role(writing, role_id) for role_id in role_ids]
     for department_id in department_ids:
         gates.get_department(writing, department_id)
-    gates.require_capability(writing, "manage_users", *(() if is_active else ("invite_users",)))
+    # An id that was seen before may still own things: giving it to an address is more than inviting somebody new.
+    is_known = user_id is not None and bool(writing.users_anywhere({user_id}))
+    gates.require_capability(writing, "manage_users", *(() if is_active or is_known else ("invite_users",)))
     _require_may_change(writing, roles, department_ids)
     present = writing.snapshot.select(Member, {"email": address}, *([{"user_id": user_id}] if user_id else []))
     if present:

@@ -72,13 +72,12 @@ def change(writing: Writing, rule_id: str, user_id: str, access_level: str) -> A
     """
     _validate(user_id, access_level)
     rule = _get_for_change(writing, rule_id)
-    is_owner = rule.owner == Principal("user", user_id)
-    if not is_owner and not any(right.user_id == user_id for right in list_rights(writing, rule_id)):
-        raise NotFound("Access right not found", rule_id=rule_id, user_id=user_id)
+    if rule.owner != Principal("user", user_id):
+        _require_right(writing, rule, user_id)
+    elif access_level != OWNER:
+        raise LastOwner(rule_id=rule_id, user_id=user_id)
     if access_level == OWNER:
         return _hand_over(writing, rule, user_id)
-    if is_owner:
-        raise LastOwner(rule_id=rule_id, user_id=user_id)
     return _of_grant(rule_permissions.change_permission(writing, rule_id, _permission(user_id, access_level)))
 
 
@@ -87,8 +86,7 @@ def take(writing: Writing, rule_id: str, user_id: str) -> None:
     rule = _get_for_change(writing, rule_id)
     if rule.owner == Principal("user", user_id):
         raise LastOwner(rule_id=rule_id, user_id=user_id)
-    if not any(right.user_id == user_id for right in list_rights(writing, rule_id)):
-        raise NotFound("Access right not found", rule_id=rule_id, user_id=user_id)
+    _require_right(writing, rule, user_id)
     rule_permissions.revoke_permission(writing, rule_id, Principal("user", user_id))
 
 
@@ -100,6 +98,11 @@ def _validate(user_id: str, access_level: str) -> None:
 def _get_for_change(writing: Writing, rule_id: str) -> Entity:
     rule_permissions.get_rule(writing, rule_id, "modify")
     return find(writing, rule_id)
+
+
+def _require_right(writing: Writing, rule: Entity, user_id: str) -> None:
+    if rule_permissions.live_permission(writing, rule.ref, Principal("user", user_id)) is None:
+        raise NotFound("Access right not found", rule_id=rule.id, user_id=user_id)
 
 
 def _hand_over(writing: Writing, rule: Entity, user_id: str) -> AccessRight:

@@ -247,11 +247,13 @@ def _require_references(writing: Writing, lines: Sequence[Line], known: Known, p
     known.entities |= entities - no_entities
     if not no_principals and not no_entities:
         return
-    for number, *each in named:
-        for missing, refs in zip((no_entities, no_principals), each, strict=True):
-            for field, ref in refs.items():
-                if ref in missing:
-                    problems.add(number, field, f"there is no {ref.type} {ref.id}")
+    for number, entities_named, principals_named in named:
+        for field, entity in entities_named.items():
+            if entity in no_entities:
+                problems.add(number, field, f"there is no {entity.type} {entity.id}")
+        for field, principal in principals_named.items():
+            if principal in no_principals:
+                problems.add(number, field, f"there is no {principal.type} {principal.id}")
 
 
 def _references(reading: Reading, fact: Fact) -> tuple[dict[str, EntityRef], dict[str, Principal]]:

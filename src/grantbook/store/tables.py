@@ -132,6 +132,8 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
         ("owner_id",),
         ("access_mode",),
         ("entity_type", "created_at", "id", "status", "name"),
+        ("entity_type", "name", "id", "status"),
+        ("entity_type", "updated_at", "id", "status"),
     ),
     AccessTarget: _fact_table("access_targets", AccessTarget, ("entity_id",), ("target_id",)),
     Containment: _fact_table("containments", Containment, ("container_id",), ("member_id",)),

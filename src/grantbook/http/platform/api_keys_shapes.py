@@ -20,7 +20,9 @@ class CreateApiKey(Body):
     scopes: Scopes | None = None
     expires_at: AwareDatetime | None = None
     metadata: dict[str, Any] | None = Field(None, description="An object of your own, at most 8,000 characters.")
-    user_id: Id | None = Field(None, description="Ours: whom the key acts as. Needs `manage_api_keys`.")
+    user_id: Id | None = Field(
+        None, description="Ours: whom the key acts as. Needs `manage_api_keys` and `manage_access_control`."
+    )
 
 
 class UpdateApiKey(Body):

@@ -364,6 +364,22 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
+        "ix_entities_live_entity_type_name_id_status",
+        "entities",
+        ["organization_id", "entity_type", "name", "id", "status"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_entities_live_entity_type_updated_at_id_status",
+        "entities",
+        ["organization_id", "entity_type", "updated_at", "id", "status"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL"),
+        postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
         "ix_entities_live_id",
         "entities",
         ["organization_id", "id"],
