@@ -22,6 +22,10 @@ Place = tuple[str | int, ...]
 
 OPENAPI: Final[Json] = create_app(open_desk("memory:")).openapi()
 ASKED_BY_POST: Final = ("/access/check", "/access/check/batch", "/access/explain", "/users", "/users/ids")
+IN_LINES: Final = tuple(
+    f"POST /v1/organizations/{{organization_id}}/{each}/import" for each in ("entities", "access/grants")
+)
+"""What takes JSON Lines has walks of its own, in `test_imports`."""
 UNGUARDED: Final = ("GET /healthz", "GET /readyz", "POST /v1/invitations/accept")
 
 
