@@ -36,7 +36,20 @@ def test_without_a_command_the_help_is_shown_as_a_usage_error(shell: Shell, grou
 
 
 def test_every_command_has_help(shell: Shell) -> None:
-    for command in ("init", "serve", "demo", "check", "why", "who", "what", "grants add", "config show", "verify"):
+    for command in (
+        "init",
+        "serve",
+        "demo",
+        "check",
+        "why",
+        "who",
+        "what",
+        "grants add",
+        "export",
+        "import",
+        "config show",
+        "verify",
+    ):
         shown = shell(*command.split(), "--help")
         assert (shown.code, shown.err) == (Exit.DONE, "")
         assert f"Usage: grantbook {command}" in shown.out

@@ -4,6 +4,7 @@ A wild request alone sees little but 404 and 422. So most requests start from th
 few wild fields.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +14,13 @@ from schemathesis import Case, GenerationMode
 from starlette.types import ASGIApp
 
 from tests.http.calls import CALLS, Scene
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_: Any, value: Any) -> bytes:
+    """Whatever it is as one line."""
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
 
 CHECKS: Final = tuple(
     getattr(schemathesis.checks, name)

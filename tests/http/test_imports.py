@@ -26,7 +26,7 @@ def lines_refused(answer: httpx.Response) -> list[tuple[int, str]]:
     assert answer.status_code == 422, answer.text
     error = answer.json()["error"]
     assert set(error) == FIELDS
-    assert (error["code"], error["type"]) == ("VALIDATION_ERROR", "client_error")
+    assert (error["code"], error["type"]) == ("INVALID_LINES", "client_error")
     problems = error["details"].pop("errors")
     assert error["details"] == problems[0]
     assert all(set(problem) == {"line", "field", "message"} for problem in problems)

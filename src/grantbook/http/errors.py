@@ -24,6 +24,7 @@ from grantbook.model.errors import (
 
 STATUS: Final[Mapping[str, int]] = {
     "VALIDATION_ERROR": 422,
+    "INVALID_LINES": 422,
     "INVALID_CAPABILITY": 422,
     "DEPARTMENT_CYCLE": 422,
     "DEPARTMENT_HAS_CHILDREN": 422,

@@ -40,6 +40,10 @@ class ValidationFailed(GrantbookError):
 class InvalidLines(ValidationFailed):
     """Lines of an import say something impossible. Details: line, field, message of the first, and errors, of each."""
 
+    code = "INVALID_LINES"
+    message = "The import contains invalid lines; nothing of it was kept."
+    system_message = "Invalid lines"
+
     def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
         first = problems[0]
         super().__init__(str(first["field"]), str(first["message"]))
