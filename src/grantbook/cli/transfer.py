@@ -1,5 +1,6 @@
 """`grantbook export` and `grantbook import`: a whole organization as JSON Lines."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from grantbook.cli import lines, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
 from grantbook.cli.places import opened, place_in
-from grantbook.model.errors import ConfigurationError, GrantbookError, ValidationFailed
+from grantbook.model.errors import ConfigurationError, Conflict, GrantbookError, ValidationFailed
 from grantbook.model.facts import Fact, Organization
 from grantbook.model.ids import ORGANIZATION, is_id
 from grantbook.service import transfer
@@ -101,15 +102,24 @@ class Arrival:
         texts = list(islice(iter(lambda: source.readline(MAX_LINE_BYTES + 1), b""), CHUNK))
         if not texts:
             return False
+        with _uncollected():
+            self._take(texts)
+        return True
+
+    def _take(self, texts: list[bytes]) -> None:
         found = self._facts(texts)
         if found:
-            with self.desk.writing(self._chosen(found), SYSTEM, reason=self.reason) as writing:
-                added = transfer.add(writing, found, self._known)
-            self.added += added
+            try:
+                self.added += self._add(found, trusts_store=True)
+            except Conflict:
+                self.added += self._add(found, trusts_store=False)  # to say which line it was
             self.facts += len(found)
         self.read += len(texts)
         self.size += sum(map(len, texts))
-        return True
+
+    def _add(self, found: list[Line], *, trusts_store: bool) -> int:
+        with self.desk.writing(self._chosen(found), SYSTEM, reason=self.reason) as writing:
+            return transfer.add(writing, found, self._known, trusts_store=trusts_store)
 
     def finish(self) -> None:
         """Raises ValidationFailed for a file that is not whole, or leaves the organization without an owner."""
@@ -174,6 +184,17 @@ def _sum(counts: Any) -> int:
     if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
         raise ValidationFailed("counts", "counts must tell how many facts of each kind follow")
     return sum(counts.values())
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of circles: a part makes a million objects, none in a circle, and it would look at all of
+    them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -5,9 +5,9 @@ the new book it begins with the import.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from grantbook.model import ids
 from grantbook.model.errors import GrantbookError, ValidationFailed
@@ -74,8 +74,7 @@ _UNIQUE: Final[Mapping[type[Fact], tuple[str, ...]]] = {
 _TARGETS: Final = ("department", "user")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A fact and the number of its line."""
 
     number: int
@@ -116,11 +115,12 @@ class Known:
         self._revision = writing.book.revision
 
 
-def add(writing: Writing, lines: Sequence[Line], known: Known) -> int:
+def add(writing: Writing, lines: Sequence[Line], known: Known, *, trusts_store: bool = False) -> int:
     """The facts that are not there yet, and how many they were; those that are there already stay as they are.
 
-    All or nothing. Only for those who hold the database. The same `known` serves all parts of one import.
-    Raises InvalidLines for what is not valid, refers to nothing, or is there with another content.
+    All or nothing. Only for those who hold the database. The same `known` serves all parts of one import. A call that
+    `trusts_store` leaves it to the store to refuse a second grant to one grantee: faster, but without naming the line.
+    Raises InvalidLines for what is not valid, refers to nothing, or is there with another content; Conflict.
     """
     known.begin(writing)
     problems = Problems()
@@ -136,7 +136,8 @@ def add(writing: Writing, lines: Sequence[Line], known: Known) -> int:
         fresh = _fresh(writing, kind, [line for line in lines if type(line.fact) is kind], problems)
         if fresh:
             _require_references(writing, fresh, known, problems)
-            _require_unique(writing, kind, fresh, problems)
+            if kind is not Grant or not trusts_store:
+                _require_unique(writing, kind, fresh, problems)
             _claim(writing, fresh, problems)
         problems.raise_any()
         for line in fresh:
@@ -164,11 +165,15 @@ def _fresh(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: 
     if not lines:
         return []
     portables = [Line(line.number, portable(line.fact)) for line in lines] if kind in LEFT_BEHIND else lines
-    present = writing.snapshot.find_all(kind, kind.KEY, {key_of(line.fact) for line in portables})
+    keys = [key_of(line.fact) for line in portables]
+    if len(kind.KEY) == 1:
+        present = writing.snapshot.select(kind, {kind.KEY[0]: {key for (key,) in keys}})
+    else:
+        present = writing.snapshot.find_all(kind, kind.KEY, keys)
     known = {key_of(fact): portable(fact) for fact in present}
     fresh: list[Line] = []
-    for line in portables:
-        there = known.setdefault(key_of(line.fact), line.fact)
+    for key, line in zip(keys, portables, strict=True):
+        there = known.setdefault(key, line.fact)
         if there is line.fact:
             fresh.append(line)
         elif there != line.fact:
@@ -239,45 +244,55 @@ def _require_references(writing: Writing, lines: Sequence[Line], known: Known, p
     known.principals.update(
         Principal("department", each.fact.id) for each in lines if isinstance(each.fact, Department)
     )
-    named = [(line.number, *_references(writing, line.fact)) for line in lines]
-    principals = {ref for _, _, refs in named for ref in refs.values()} - known.principals
-    entities = {ref for _, refs, _ in named for ref in refs.values()} - known.entities
-    no_principals, no_entities = missing_principals(writing, principals), missing_entities(writing, entities)
-    known.principals |= principals - no_principals
-    known.entities |= entities - no_entities
-    if not no_principals and not no_entities:
-        return
-    for number, entities_named, principals_named in named:
-        for field, entity in entities_named.items():
-            if entity in no_entities:
-                problems.add(number, field, f"there is no {entity.type} {entity.id}")
-        for field, principal in principals_named.items():
-            if principal in no_principals:
-                problems.add(number, field, f"there is no {principal.type} {principal.id}")
+    entities: dict[EntityRef, list[tuple[int, str]]] = {}
+    principals: dict[Principal, list[tuple[int, str]]] = {}
+    for number, fact in lines:
+        for field, entity in _entities_in(fact):
+            if entity not in known.entities:
+                entities.setdefault(entity, []).append((number, field))
+        for field, principal in _principals_in(writing, fact):
+            if principal not in known.principals:
+                principals.setdefault(principal, []).append((number, field))
+    no_entities, no_principals = missing_entities(writing, entities), missing_principals(writing, principals)
+    known.entities |= entities.keys() - no_entities
+    known.principals |= principals.keys() - no_principals
+    for entity in (each for each in entities if each in no_entities):
+        _refuse(entity, entities[entity], problems)
+    for principal in (each for each in principals if each in no_principals):
+        _refuse(principal, principals[principal], problems)
 
 
-def _references(reading: Reading, fact: Fact) -> tuple[dict[str, EntityRef], dict[str, Principal]]:
-    """The fields that name an entity, those that name a principal, and what they name.
+def _refuse(ref: EntityRef | Principal, places: Sequence[tuple[int, str]], problems: Problems) -> None:
+    for number, field in places:
+        problems.add(number, field, f"there is no {ref.type} {ref.id}")
 
-    Owners may be gone, and rules are granted to users from elsewhere.
-    """
+
+def _entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
+    """The fields that name an entity."""
+    match fact:
+        case Grant() | AccessTarget():
+            return (("entity_id", fact.entity),)
+        case Containment():
+            return ("container_id", fact.container), ("member_id", fact.member)
+    return ()
+
+
+def _principals_in(reading: Reading, fact: Fact) -> tuple[tuple[str, Principal], ...]:
+    """The fields that name a principal. Owners may be gone, and rules are granted to users from elsewhere."""
     match fact:
         case Grant():
-            if fact.grantee_type == "user" and not reading.vocabulary.entity_type(fact.entity_type).is_bound:
-                return {"entity_id": fact.entity}, {}
-            return {"entity_id": fact.entity}, {"grantee_id": fact.grantee}
+            is_bound = fact.grantee_type != "user" or reading.vocabulary.entity_type(fact.entity_type).is_bound
+            return (("grantee_id", fact.grantee),) if is_bound else ()
         case AccessTarget():
-            return {"entity_id": fact.entity}, {"target_id": fact.target}
-        case Containment():
-            return {"container_id": fact.container, "member_id": fact.member}, {}
+            return (("target_id", fact.target),)
         case Department(parent_id=str(parent_id)):
-            return {}, {"parent_id": Principal("department", parent_id)}
+            return (("parent_id", Principal("department", parent_id)),)
         case DepartmentMember():
             department = Principal("department", fact.department_id)
-            return {}, {"department_id": department, "user_id": Principal("user", fact.user_id)}
+            return ("department_id", department), ("user_id", Principal("user", fact.user_id))
         case RoleAssignment():
-            return {}, {"role_id": Principal("role", fact.role_id), "user_id": Principal("user", fact.user_id)}
-    return {}, {}
+            return ("role_id", Principal("role", fact.role_id)), ("user_id", Principal("user", fact.user_id))
+    return ()
 
 
 def _require_unique(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: Problems) -> None:
