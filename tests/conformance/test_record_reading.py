@@ -65,3 +65,30 @@ def test_changes_are_found_by_the_fact_before_and_after(
         found = snapshot.find_changes(*where, skip=0, limit=100)
         assert [(change.revision, change.ordinal) for change in found] == expected
         assert snapshot.count_changes(*where) == len(expected)
+
+
+def test_counts_keep_up_with_the_record(store: Store) -> None:
+    """Also those that were asked for before, of a past revision, and between two."""
+    for number in range(1, 5):
+        deposit(store, ORGANIZATION, [department(f"dept_new{number}"), department(f"dept_more{number}")])
+        with store.snapshot(ORGANIZATION) as snapshot:
+            for _ in range(2):
+                assert snapshot.count_changes() == 2 * number
+                assert snapshot.count_changes({"kind": "Department", "action": "added"}) == 2 * number
+                assert snapshot.count_changes({"kind": "Grant"}) == 0
+                assert snapshot.count_changes({"subject_id": "dept_new1"}, {"target_id": "dept_new1"}) == 1
+                assert snapshot.count_changes(first=2) == 2 * (number - 1)
+                assert snapshot.count_changes(first=2, last=2) == (2 if number > 1 else 0)
+        with store.snapshot(ORGANIZATION, revision=1) as past:
+            assert past.count_changes() == 2
+    with store.transaction(ORGANIZATION, AUTHOR) as book:
+        assert book.count_changes() == 8
+
+
+def test_a_change_that_two_alternatives_find_is_found_once(store: Store) -> None:
+    deposit(store, ORGANIZATION, [grant(STORE, Principal("department", "dept_1"), "read")])
+    both: list[Where] = [{"subject_id": "vs_1"}, {"target_id": {"dept_1", "dept_2"}}, {"actor_id": "usr_author"}]
+    with store.snapshot(ORGANIZATION) as snapshot:
+        assert len(snapshot.find_changes(*both, skip=0, limit=10)) == 1
+        assert snapshot.find_changes(*both, skip=1, limit=10) == []
+        assert snapshot.count_changes(*both) == 1

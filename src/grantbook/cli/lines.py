@@ -62,8 +62,9 @@ def read(line: bytes) -> Fact | dict[str, Any]:
     if kind is None:
         raise ValidationFailed("kind", f"kind must be one of {', '.join(_KINDS)}")
     for each in TIMES[kind]:
-        if values.get(each) is not None:
-            values[each] = _instant(each, values[each])
+        given = values.get(each)
+        if given is not None:
+            values[each] = _instant(each, given)
     if not values.keys() <= _KNOWN[kind]:
         unknown = sorted(values.keys() - _KNOWN[kind])[0]
         raise ValidationFailed(unknown, f"{unknown} is not a known field")

@@ -25,10 +25,9 @@ _NAMED: Final[tuple[tuple[type[Fact], tuple[str, ...]], ...]] = (
     (Role, ("name",)),
     (Entity, ("name",)),
 )
-_TEXTS: Final = (
-    "subject_type", "subject_id", "target_id", "actor_id", "action", "reason",
-    "after.name", "before.name", "after.full_name", "before.full_name", "after.email", "before.email",
-)  # fmt: skip
+_TEXTS: Final = ("subject_type", "subject_id", "target_id", "actor_id", "action", "reason")
+_NAMES: Final = tuple(f"{when}.{field}" for when in ("after", "before") for field in ("name", "full_name", "email"))
+_WITH_NAMES: Final = frozenset({"Organization", "Member", "Department", "Role", "Entity", "ApiKey"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +135,7 @@ def _searched(reading: Reading, term: str) -> list[Where]:
     """In ids, actions, reasons, what changed things were and are called, and whoever and whatever is called so now."""
     wanted = Contains(valid_text("search_term", term))
     where: list[Where] = [{name: wanted} for name in _TEXTS]
+    where += [{"kind": _WITH_NAMES, name: wanted} for name in _NAMES]
     called: set[str] = set()
     for kind, fields in _NAMED:
         found = reading.snapshot.page(

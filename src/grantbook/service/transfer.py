@@ -4,7 +4,7 @@ What speaks for somebody stays behind: keys and invitations, of which a book onl
 the new book it begins with the import.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -32,6 +32,7 @@ from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
 from grantbook.service import organizations
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.entities import check_containment, lookup_key
+from grantbook.service.gates import PRINCIPAL_KINDS
 from grantbook.service.lines import Problems, missing_entities, missing_principals
 from grantbook.service.values import (
     check_attributes,
@@ -71,7 +72,9 @@ _UNIQUE: Final[Mapping[type[Fact], tuple[str, ...]]] = {
     Member: ("email",),
     Grant: ("entity_id", "entity_type", "grantee_id", "grantee_type"),
 }
+_PRINCIPALS: Final[Mapping[type[Fact], str]] = {kind: name for name, kind in PRINCIPAL_KINDS.items()}
 _TARGETS: Final = ("department", "user")
+_PART: Final = 1_000
 
 
 class Line(NamedTuple):
@@ -87,10 +90,15 @@ def counts(reading: Reading) -> dict[type[Fact], int]:
 
 
 def iterate(reading: Reading) -> Iterator[Fact]:
-    """Every fact to carry, kind by kind, departments after those above them, else in order of their keys."""
+    """Every fact to carry, kind by kind: departments after those above them, grants oldest first, the others in order
+    of their keys."""
     for kind in KINDS:
-        found = _departments(reading) if kind is Department else reading.snapshot.iterate(kind)
-        yield from map(portable, found)
+        if kind is Department:
+            yield from _departments(reading)
+        elif kind is Grant:
+            yield from _grants(reading)
+        else:
+            yield from map(portable, reading.snapshot.iterate(kind))
 
 
 def portable(fact: Fact) -> Fact:
@@ -113,6 +121,13 @@ class Known:
             self.principals.clear()
             self.entities.clear()
         self._revision = writing.book.revision
+
+    def note(self, kind: type[Fact], lines: Iterable[Line]) -> None:
+        """What was added just now."""
+        if kind is Entity:
+            self.entities.update(EntityRef(*key_of(fact)) for _, fact in lines)
+        elif kind in _PRINCIPALS:
+            self.principals.update(Principal(_PRINCIPALS[kind], key_of(fact)[0]) for _, fact in lines)
 
 
 def add(writing: Writing, lines: Sequence[Line], known: Known, *, trusts_store: bool = False) -> int:
@@ -140,8 +155,10 @@ def add(writing: Writing, lines: Sequence[Line], known: Known, *, trusts_store: 
                 _require_unique(writing, kind, fresh, problems)
             _claim(writing, fresh, problems)
         problems.raise_any()
-        for line in fresh:
-            writing.book.add(line.fact, ACTIONS[kind])
+        action = ACTIONS[kind]
+        for _, fact in fresh:
+            writing.book.add(fact, action)
+        known.note(kind, fresh)
         _require_trees(writing, kind, fresh)
         added += len(fresh)
     return added
@@ -158,6 +175,14 @@ def _departments(reading: Reading) -> Iterator[Department]:
     while level:
         yield from sorted(level, key=lambda department: department.id)
         level = reading.snapshot.select(Department, {"parent_id": {department.id for department in level}})
+
+
+def _grants(reading: Reading) -> Iterator[Grant]:
+    """As they were made, which is the order that a book takes in fastest."""
+    place = None
+    while found := reading.snapshot.page(Grant, skip=0, limit=_PART, after=place):
+        yield from found
+        place = (found[-1].created_at, found[-1].id)
 
 
 def _fresh(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: Problems) -> list[Line]:
@@ -247,6 +272,8 @@ def _require_references(writing: Writing, lines: Sequence[Line], known: Known, p
     entities: dict[EntityRef, list[tuple[int, str]]] = {}
     principals: dict[Principal, list[tuple[int, str]]] = {}
     for number, fact in lines:
+        if type(fact) is Grant and fact.entity in known.entities and fact.grantee in known.principals:
+            continue  # most lines are grants, and most name what was seen before
         for field, entity in _entities_in(fact):
             if entity not in known.entities:
                 entities.setdefault(entity, []).append((number, field))

@@ -94,5 +94,5 @@ def _text(fact: Fact | None) -> str | None:
 
 
 def _hash_of(previous: str, organization_id: str, change: Change) -> str:
-    fields = msgspec.structs.astuple(change)[:-1]
+    *fields, _ = msgspec.structs.astuple(change)
     return sha256(msgspec.json.encode([previous, organization_id, *fields])).hexdigest()

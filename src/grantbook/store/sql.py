@@ -27,13 +27,14 @@ class Session:
     """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
     so they stay in the cause and off the wire."""
 
-    def __init__(self, dialect: Dialect, begin: str) -> None:
+    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
         self._dialect = dialect
         with self._translated():
-            self._connection = dialect.engine.raw_connection()
+            engine = dialect.writing_engine if writes else dialect.engine
+            self._connection = engine.raw_connection()
             try:
                 self._cursor = self._connection.cursor()
-                self._cursor.execute(begin)
+                self._cursor.execute(dialect.begin_write if writes else dialect.begin_read)
             except BaseException:
                 self._connection.close()
                 raise
@@ -99,6 +100,10 @@ class Counts:
         """The count, if it was made at this revision."""
         known = self._kept.get(question)
         return known[1] if known is not None and known[0] == revision else None
+
+    def latest(self, question: Any) -> tuple[int, int] | None:
+        """The revision that it was counted at last, and the count."""
+        return self._kept.get(question)
 
     def keep(self, question: Any, revision: int, count: int) -> None:
         if self._maximum:
@@ -210,10 +215,20 @@ class SqlSnapshot:
         return [change_of(row) for row in self._rows(prepared, values)]
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
+        """What was counted before is not counted again: the record only grows."""
         shape, values = self._statements.shape_and_values(where)
-        values.update(first=first, last=self._last(last))
-        ((count,),) = self._rows(self._statements.count_changes(shape), values)
-        return int(count)
+        question = (self.organization_id, Change, first, shape, tuple(values.items()))
+        wanted = self._last(last)
+        upto, counted = (last is None and self._counts.latest(question)) or (first - 1, 0)
+        if upto > wanted:
+            upto, counted = first - 1, 0
+        if upto < wanted:
+            values.update(first=upto + 1, last=wanted)
+            ((fresh,),) = self._rows(self._statements.count_changes(shape), values)
+            counted += int(fresh)
+        if last is None and self._past is None:
+            self._counts.keep(question, wanted, counted)
+        return counted
 
     def _last(self, last: int | None) -> int:
         return self.revision if last is None else min(last, self.revision)
@@ -425,13 +440,13 @@ class SqlStore:
 
     @contextmanager
     def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[SqlSnapshot]:
-        with self._session(self._dialect.begin_read) as session:
+        with self._session() as session:
             yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._counts)
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
         # Writers of this process queue here in turn, rather than poll the database's lock.
-        with self._writing, self._session(self._dialect.begin_write) as session:
+        with self._writing, self._session(writes=True) as session:
             transaction = SqlTransaction(self._dialect, self._statements, session, organization_id, author, self._clock)
             yield transaction
             transaction.commit()
@@ -441,12 +456,12 @@ class SqlStore:
             return snapshot.head()
 
     def revision_at(self, organization_id: str, at: Instant) -> int:
-        with self._session(self._dialect.begin_read) as session:
+        with self._session() as session:
             row = session.one(self._statements.revision_at(), tenant=organization_id, moment=at)
         return int(row[0]) if row and row[0] is not None else 0
 
     def look_up(self, lookup: Lookup, key: str) -> str | None:
-        with self._session(self._dialect.begin_read) as session:
+        with self._session() as session:
             row = session.one(self._statements.look_up(), lookup=lookup.value, looked_up=key)
         return str(row[0]) if row else None
 
@@ -463,7 +478,7 @@ class SqlStore:
             {"organization_id": organization_id, "key_id": key_id, "last_used_at": at}
             for (organization_id, key_id), at in uses.items()
         ]
-        with self._writing, self._session(self._dialect.begin_write) as session:
+        with self._writing, self._session(writes=True) as session:
             session.run_many(self._statements.insert_key_use(), rows)
             session.commit()
 
@@ -471,7 +486,7 @@ class SqlStore:
         if not key_ids:
             return {}
         wanted = self._dialect.list_value(key_ids)
-        with self._session(self._dialect.begin_read) as session:
+        with self._session() as session:
             rows = session.all(self._statements.key_uses(), tenant=organization_id, keys=wanted)
         return {str(row[0]): int(row[1]) for row in rows}
 
@@ -481,7 +496,7 @@ class SqlStore:
     def changes(self, organization_id: str, *, after: int = 0) -> Iterator[Change]:
         place = (after, 2**31)
         while True:
-            with self._session(self._dialect.begin_read) as session:
+            with self._session() as session:
                 rows = session.all(
                     self._statements.changes_after(),
                     tenant=organization_id,
@@ -496,14 +511,15 @@ class SqlStore:
 
     def close(self) -> None:
         self._dialect.engine.dispose()
+        self._dialect.writing_engine.dispose()
 
     def _strings(self, prepared: Prepared, **values: Any) -> list[str]:
-        with self._session(self._dialect.begin_read) as session:
+        with self._session() as session:
             return sorted(row[0] for row in session.all(prepared, **values))
 
     @contextmanager
-    def _session(self, begin: str) -> Iterator[Session]:
-        session = Session(self._dialect, begin)
+    def _session(self, *, writes: bool = False) -> Iterator[Session]:
+        session = Session(self._dialect, writes=writes)
         try:
             yield session
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Executable, Table, bindparam, create_engine, event, literal_column, select, tuple_
+from sqlalchemy import Engine, Executable, Table, bindparam, create_engine, event, literal_column, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -21,12 +21,13 @@ from grantbook.store.sql import SqlStore
 from grantbook.store.statements import Condition
 
 _BUSY_TIMEOUT_S: Final = 30
+_READER_KIB: Final = 4_096  # for each connection; the file itself is mapped
+_WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
-    "PRAGMA cache_size=-4096",  # KiB, for each connection; the file itself is mapped
     "PRAGMA mmap_size=268435456",
     "PRAGMA temp_store=MEMORY",
 )
@@ -51,13 +52,8 @@ class SqliteDialect:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"cannot make the directory of {path}: {error.strerror}") from error
-        self.engine = create_engine(
-            url,
-            pool_size=64,
-            max_overflow=64,
-            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
-        )
-        event.listen(self.engine, "connect", _set_up)
+        self.engine = _engine(url, _READER_KIB, connections=64)
+        self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
 
     def is_in(self, column: Any, parameter: str) -> Condition:
         rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))
@@ -105,8 +101,19 @@ def open_sqlite(url: str, clock: Clock) -> SqlStore:
     return SqlStore(dialect, clock)
 
 
-def _set_up(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+def _engine(url: str, cache_kib: int, *, connections: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=connections,
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{cache_kib}"):
+            cursor.execute(pragma)
+        cursor.close()
+
+    return engine

@@ -23,6 +23,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -55,6 +56,10 @@ class Dialect(Protocol):
     @property
     def engine(self) -> Engine:
         """The pool of connections, and what statements are compiled for."""
+
+    @property
+    def writing_engine(self) -> Engine:
+        """The pool of the connections that write; of a process, one does at a time."""
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -321,29 +326,43 @@ class Statements:
     def find_changes(self, shape: Shape, *, is_before: bool) -> Prepared:
         """Matching changes between two revisions, newest first, before a place if asked."""
 
-        def build() -> Select[Any]:
-            query = select(*_CHANGE_COLUMNS).where(*self._changes_between(shape))
-            if is_before:
-                place = tuple_(bindparam("before_revision"), bindparam("before_ordinal"))
-                query = query.where(tuple_(changes.c.revision, changes.c.ordinal) < place)
-            newest = (changes.c.revision.desc(), changes.c.ordinal.desc())
+        def build() -> Any:
+            place = tuple_(bindparam("before_revision"), bindparam("before_ordinal"))
+            earlier = [tuple_(changes.c.revision, changes.c.ordinal) < place] if is_before else []
+            queries = [each.where(*earlier) for each in self._changes_between(shape, *_CHANGE_COLUMNS)]
+            query = queries[0] if len(queries) == 1 else select(union(*queries).subquery())
+            revision, ordinal = query.selected_columns[0], query.selected_columns[1]
+            newest = (revision.desc(), ordinal.desc())
             return query.order_by(*newest).offset(bindparam("skip")).limit(bindparam("limit"))
 
         return self._get(("find_changes", shape, is_before), build)
 
     def count_changes(self, shape: Shape) -> Prepared:
         def build() -> Select[Any]:
-            return select(func.count()).select_from(changes).where(*self._changes_between(shape))
+            places = self._changes_between(shape, changes.c.revision, changes.c.ordinal)
+            if len(places) == 1:
+                return places[0].with_only_columns(func.count())
+            return select(func.count()).select_from(union(*places).subquery())
 
         return self._get(("count_changes", shape), build)
 
-    def _changes_between(self, shape: Shape) -> tuple[Condition, ...]:
-        return (
-            changes.c.organization_id == bindparam("tenant"),
-            changes.c.revision >= bindparam("first"),
-            changes.c.revision <= bindparam("last"),
-            self._matching(changes, shape),
-        )
+    def _changes_between(self, shape: Shape, *columns: Any) -> list[Select[Any]]:
+        """The matching changes between two revisions; of alternatives that each name ids, one query for each.
+
+        The planner takes a disjunction for a reason to walk through everything.
+        """
+        matching = [self._matching(changes, shape)]
+        if len(shape) > 2 and _narrows(shape):
+            matching = [self._matching(changes, shape, only=position) for position in range(len(shape) - 1)]
+        return [
+            select(*columns).where(
+                changes.c.organization_id == bindparam("tenant"),
+                changes.c.revision >= bindparam("first"),
+                changes.c.revision <= bindparam("last"),
+                each,
+            )
+            for each in matching
+        ]
 
     def changes_after(self) -> Prepared:
         place = tuple_(bindparam("after_revision"), bindparam("after_ordinal"))
@@ -394,7 +413,9 @@ class Statements:
             shape.append(tuple(each))
         return tuple(shape), values
 
-    def _matching(self, table: Table, shape: Shape, *, past: bool = False) -> Condition:
+    def _matching(self, table: Table, shape: Shape, *, past: bool = False, only: int | None = None) -> Condition:
+        """That a row matches the shape; or `only` the one alternative."""
+
         def condition(position: int, name: str, form: Form) -> Condition:
             parameter = _parameter(position, name)
             if isinstance(form, tuple):
@@ -407,6 +428,8 @@ class Statements:
             and_(True, *(condition(position, name, form) for name, form in conditions))
             for position, conditions in enumerate(shape)
         ]
+        if only is not None:
+            alternatives = [alternatives[only]]
         return and_(shared, or_(*alternatives)) if alternatives else shared
 
     def _form(self, wanted: Any) -> tuple[Form, Any]:

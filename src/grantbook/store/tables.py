@@ -178,7 +178,14 @@ changes: Final = _table(
     Column("hash", Text, nullable=False),
     PrimaryKeyConstraint("organization_id", "revision", "ordinal"),
 )
-for _columns in (("subject_type", "action"), ("subject_id",), ("target_id",), ("actor_id",)):
+for _columns in (
+    ("subject_type", "action"),
+    ("subject_type",),
+    ("action",),
+    ("subject_id",),
+    ("target_id",),
+    ("actor_id",),
+):
     Index(
         f"ix_changes_{'_'.join(_columns)}",
         changes.c.organization_id,

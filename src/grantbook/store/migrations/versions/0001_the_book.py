@@ -162,11 +162,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "revision", "ordinal", name=op.f("pk_changes")),
         sqlite_strict=True,
     )
+    op.create_index("ix_changes_action", "changes", ["organization_id", "action", "revision", "ordinal"], unique=False)
     op.create_index(
         "ix_changes_actor_id", "changes", ["organization_id", "actor_id", "revision", "ordinal"], unique=False
     )
     op.create_index(
         "ix_changes_subject_id", "changes", ["organization_id", "subject_id", "revision", "ordinal"], unique=False
+    )
+    op.create_index(
+        "ix_changes_subject_type", "changes", ["organization_id", "subject_type", "revision", "ordinal"], unique=False
     )
     op.create_index(
         "ix_changes_subject_type_action",
