@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, Self
@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import httpx
 
 from grantbook.bootstrap import open_desk
-from grantbook.model.facts import ApiKey, EntityRef, Grant, Principal
+from grantbook.model.facts import ApiKey, EntityRef, Grant, Principal, revised
 from grantbook.model.governance import ADMIN
 from grantbook.model.instants import Instant
 from grantbook.service import departments, entities, grants, keys, members, organizations, roles, rule_permissions
@@ -207,7 +207,7 @@ class Tenant:
 
     def change_key(self, key: ApiKey, **changed: Any) -> None:
         with self.desk.writing(self.organization_id, SYSTEM) as writing:
-            writing.book.replace(key, replace(key, **changed), "updated")
+            writing.book.replace(key, revised(key, **changed), "updated")
 
     def department(self, parent_id: str | None = None, *user_ids: str) -> str:
         id_ = self.new_id("dept_")

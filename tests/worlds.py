@@ -28,6 +28,7 @@ from grantbook.model.facts import (
     Role,
     RoleAssignment,
     key_of,
+    revised,
 )
 from grantbook.model.governance import OWNER
 from grantbook.model.instants import SECOND, Instant
@@ -215,11 +216,11 @@ class World:
 def _moved(fact: Fact, old: str, new: str) -> Fact:
     match fact:
         case Organization(id=id_) if id_ == old:
-            return replace(fact, id=new)
+            return revised(fact, id=new)
         case Entity(owner_id=id_) if id_ == old:
-            return replace(fact, owner_id=new)
+            return revised(fact, owner_id=new)
         case Grant(grantee_id=id_) if id_ == old:
-            return replace(fact, grantee_id=new)
+            return revised(fact, grantee_id=new)
         case _:
             return fact
 

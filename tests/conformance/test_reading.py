@@ -1,7 +1,6 @@
 """Finding, selecting, paging and counting mean the same in every store."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -18,6 +17,7 @@ from grantbook.model.facts import (
     Organization,
     Role,
     key_of,
+    revised,
 )
 from grantbook.store.port import Store, Where
 from tests.worlds import (
@@ -154,7 +154,7 @@ def test_pages_stay_where_they_are_when_something_else_changes(store: Store) -> 
     facts = [grant(VECTORS, user(f"usr_{n}"), "read", id=f"agrant_{n}", created_at=NOW + n) for n in range(6)]
     deposit(store, ORGANIZATION, facts)
     with store.transaction(ORGANIZATION, AUTHOR) as book:
-        book.replace(facts[1], replace(facts[1], access_level="write"), "updated")
+        book.replace(facts[1], revised(facts[1], access_level="write"), "updated")
     deposit(store, ORGANIZATION, [grant(VECTORS, user("usr_9"), "read", id="agrant_9", created_at=NOW + 9)])
     with store.snapshot(ORGANIZATION) as snapshot:
         assert [found.id for found in snapshot.page(Grant, skip=2, limit=2)] == ["agrant_2", "agrant_3"]

@@ -3,13 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from grantbook.model.errors import TamperedHistory
-from grantbook.model.facts import ApiKey, EntityRef, Fact, Member
+from grantbook.model.facts import ApiKey, EntityRef, Fact, Member, revised
 from grantbook.store import history
 from grantbook.store.port import Author, Store
 from grantbook.store.sqlite import open_sqlite
@@ -58,7 +57,7 @@ def test_a_long_record_comes_whole(store: Store) -> None:
 def test_a_change_tells_who_what_when_and_why(store: Store) -> None:
     author = Author(actor_id="usr_9", api_key_id="ak_9", trace_id="trace-9", reason="left the team")
     before = grant(VECTORS, user("usr_1"), "read", id="agrant_1")
-    after = replace(before, access_level="admin")
+    after = revised(before, access_level="admin")
     deposit(store, ORGANIZATION, [before], author)
     with store.transaction(ORGANIZATION, author) as book:
         book.replace(before, after, "updated")
@@ -102,7 +101,7 @@ def test_before_and_after_hold_every_field_but_secrets(store: Store, fact: Fact)
     added, removed = store.changes(ORGANIZATION)
     written = json.loads(added.after or "")
     assert removed.before == added.after
-    expected = {field.name: getattr(fact, field.name) for field in fields(fact)}
+    expected = {name: getattr(fact, name) for name in fact.__struct_fields__}
     assert expected.pop("digest", None) == (fact.digest if isinstance(fact, ApiKey) else None)
     assert expected.pop("invitation_digest", None) == (fact.invitation_digest if isinstance(fact, Member) else None)
     assert written == {name: list(value) if isinstance(value, tuple) else value for name, value in expected.items()}
@@ -112,8 +111,8 @@ def test_the_digest_of_a_key_is_never_written_down(store: Store) -> None:
     key = api_key("ak_1", digest="5ec7e7")
     deposit(store, ORGANIZATION, [key])
     with store.transaction(ORGANIZATION, AUTHOR) as book:
-        book.replace(key, replace(key, is_paused=True), "paused")
-        book.remove(replace(key, is_paused=True), "removed")
+        book.replace(key, revised(key, is_paused=True), "paused")
+        book.remove(revised(key, is_paused=True), "removed")
     assert len(list(store.changes(ORGANIZATION))) == 3
     assert not any("5ec7e7" in repr(change) for change in store.changes(ORGANIZATION))
 

@@ -1,14 +1,13 @@
 """A transaction happens whole or not at all, and makes one revision."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grantbook.model.errors import Conflict
-from grantbook.model.facts import ApiKey, Department, EntityRef, Fact, Grant, Member, Principal
+from grantbook.model.facts import ApiKey, Department, EntityRef, Fact, Grant, Member, Principal, revised
 from grantbook.model.instants import SECOND
 from grantbook.store.port import Lookup, Store, StoredResponse, Transaction
 from tests.worlds import (
@@ -237,9 +236,9 @@ def test_a_key_of_an_organization_that_was_left_can_be_kept_again(store: Store) 
     key = api_key("ak_1")
     deposit(store, ORGANIZATION, [key])
     withdraw(store, ORGANIZATION, [key])
-    deposit(store, ORGANIZATION, [replace(key, is_paused=True)])
+    deposit(store, ORGANIZATION, [revised(key, is_paused=True)])
     with store.snapshot(ORGANIZATION) as snapshot:
-        assert snapshot.select(ApiKey, {"digest": key.digest}) == [replace(key, is_paused=True)]
+        assert snapshot.select(ApiKey, {"digest": key.digest}) == [revised(key, is_paused=True)]
 
 
 Step = tuple[str, str, str]

@@ -1,12 +1,11 @@
 """Law 3: paths are sufficient (each alone gives its level) and complete (without those named, there is no access)."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 
-from grantbook.model.facts import AccessTarget, Containment, Entity, EntityRef, Fact, Grant, Principal, Role
+from grantbook.model.facts import AccessTarget, Containment, Entity, EntityRef, Fact, Grant, Principal, Role, revised
 from grantbook.model.resolution import OVERRIDE, Path
 from grantbook.model.vocabulary import BUILT_IN, LISTED_MODES
 from tests.worlds import World, user, worlds
@@ -50,11 +49,11 @@ def _only(facts: Collection[Fact], ref: EntityRef, path: Path) -> Iterator[Fact]
                 kept = fact if path.type == "access_mode" and fact.target == path.source else None
             case Role():
                 keeps_override = path.type == "capability" and path.source.id == fact.id
-                kept = fact if keeps_override else replace(fact, capabilities=())
+                kept = fact if keeps_override else revised(fact, capabilities=())
             case Entity():
-                kept = fact if path.type == "owner" else replace(fact, owner_type="user", owner_id="usr_nobody")
+                kept = fact if path.type == "owner" else revised(fact, owner_type="user", owner_id="usr_nobody")
                 if path.type != "access_mode":
-                    kept = replace(kept, access_mode="private")
+                    kept = revised(kept, access_mode="private")
             case _:
                 kept = fact
         if kept is not None:
@@ -73,13 +72,13 @@ def _without(facts: Collection[Fact], ref: EntityRef, paths: Collection[Path]) -
             case AccessTarget() if fact.entity == ref and shown:
                 continue  # also those that a public entity lists in vain: they would count once it is private
             case Role() if ("capability", Principal("role", fact.id)) in named:
-                yield replace(fact, capabilities=tuple(key for key in fact.capabilities if key != OVERRIDE))
+                yield revised(fact, capabilities=tuple(key for key in fact.capabilities if key != OVERRIDE))
             case Entity() if fact.ref == ref:
                 kept = fact
                 if ("owner", fact.owner) in named:
-                    kept = replace(kept, owner_type="user", owner_id=user("usr_nobody").id)
+                    kept = revised(kept, owner_type="user", owner_id=user("usr_nobody").id)
                 if fact.access_mode not in LISTED_MODES and shown:
-                    kept = replace(kept, access_mode="private")
+                    kept = revised(kept, access_mode="private")
                 yield kept
             case _:
                 yield fact

@@ -1,7 +1,6 @@
 """Ids, points in time, and facts that cannot be built wrong."""
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -127,14 +126,14 @@ def test_a_fact_cannot_be_built_wrong(build: Callable[[], Fact], field: str) -> 
 
 @pytest.mark.parametrize("fact", FACTS_OF_EVERY_KIND, ids=lambda fact: type(fact).__name__)
 def test_a_fact_never_changes(fact: Fact) -> None:
-    for field in fields(fact):
-        with pytest.raises(FrozenInstanceError):
-            setattr(fact, field.name, None)
+    for name in fact.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(fact, name, None)
 
 
 @pytest.mark.parametrize("kind", FACT_KINDS, ids=lambda kind: kind.__name__)
 def test_a_kind_says_by_which_of_its_fields_it_is_known(kind: type[Fact]) -> None:
-    names = {field.name for field in fields(kind)}
+    names = set(kind.__struct_fields__)
     subject, touched = kind.ABOUT
     assert set(kind.KEY) <= names
     assert {subject, touched} - {None} <= names

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from grantbook.model.errors import GrantAlreadyExists, GrantbookError, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import EntityRef, Principal
+from grantbook.model.facts import EntityRef, Principal, revised
 from grantbook.service import grants, rule_permissions
 from grantbook.service.desk import SYSTEM, Caller
 from grantbook.service.grants import NewGrant
@@ -258,7 +258,7 @@ def test_an_update_keeps_all_but_the_level(office: Office) -> None:
     grant = office.give(NOTES, user(PLAIN), "read", expires_at=NOW + DAY)
     office.clock.advance(MILLISECOND)
     for level in ("admin", "add_new"):
-        assert office.do(ADMIN, grants.update, grant.id, level) == replace(
+        assert office.do(ADMIN, grants.update, grant.id, level) == revised(
             grant, access_level=level, updated_at=NOW + MILLISECOND
         )
         assert office.level(PLAIN, NOTES) == level

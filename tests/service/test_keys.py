@@ -1,6 +1,5 @@
 """API keys: who holds one is its user, in its organization, as long as it lives."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from grantbook.model.errors import (
     PermissionDenied,
     ValidationFailed,
 )
-from grantbook.model.facts import ApiKey
+from grantbook.model.facts import ApiKey, revised
 from grantbook.service import keys, members, organizations
 from grantbook.service.desk import SYSTEM, Caller, Writing
 from grantbook.service.keys import Identity, authenticate, digest_of, require_opens
@@ -87,7 +86,7 @@ def test_a_key_that_is_not_in_use_is_refused_and_says_why(
     key, secret = _key(office)
     assert authenticate(office.desk, secret).caller.user_id == PLAIN
     with office.store.transaction(ORGANIZATION, AUTHOR) as book:
-        book.replace(key, replace(key, **changed), "updated")
+        book.replace(key, revised(key, **changed), "updated")
     if code is None:
         assert authenticate(office.desk, secret).caller.user_id == PLAIN
         return

@@ -1,11 +1,9 @@
 """Members through their whole life: invited, accepted, renamed, deactivated, removed, restored; and found in lists."""
 
-from dataclasses import replace
-
 import pytest
 
 from grantbook.model.errors import Conflict, LastOwner, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import Entity, Member, Principal, RoleAssignment
+from grantbook.model.facts import Entity, Member, Principal, RoleAssignment, revised
 from grantbook.model.instants import SECOND
 from grantbook.model.limits import INVITATION_TTL_S, MAX_SHOWN_RESOURCES
 from grantbook.service import invitations, keys, member_lists, members, organizations, permissions, roles
@@ -239,7 +237,7 @@ def test_effective_permissions_are_those_of_all_roles(office: Office) -> None:
 
 def test_own_access_lists_a_hundred_and_counts_all(office: Office) -> None:
     owned = [
-        replace(entity(replace_ref, owner=user(PLAIN)), created_at=NOW + 1 + number)
+        revised(entity(replace_ref, owner=user(PLAIN)), created_at=NOW + 1 + number)
         for number in range(MAX_SHOWN_RESOURCES + 5)
         for replace_ref in [TEAM._replace(id=f"kslice_{number}")]
     ]

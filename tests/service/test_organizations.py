@@ -1,11 +1,9 @@
 """Organizations: deleted ones give nobody anything, presets fill the base role Member."""
 
-from dataclasses import replace
-
 import pytest
 
 from grantbook.model.errors import NotFound, OrganizationAccessDenied, PermissionDenied, ValidationFailed
-from grantbook.model.facts import Member, Organization, Role
+from grantbook.model.facts import Member, Organization, Role, revised
 from grantbook.model.governance import CAPABILITIES, DELETE_ORGANIZATION, PRESETS, preset_of
 from grantbook.service import decisions, grants, invitations, keys, members, organizations, roles
 from grantbook.service.decisions import Check
@@ -114,7 +112,7 @@ def test_a_preset_is_what_the_base_role_member_carries(office: Office) -> None:
 def test_an_unknown_set_of_capabilities_is_of_no_preset(office: Office) -> None:
     with office.desk.writing(ORGANIZATION, SYSTEM) as writing:
         role = organizations.member_role(writing)
-        writing.book.replace(role, replace(role, capabilities=("manage_rules",)), "updated")
+        writing.book.replace(role, revised(role, capabilities=("manage_rules",)), "updated")
     assert preset_of(office.ask(PLAIN, organizations.member_role).capabilities) is None
     office.do(OWNER, organizations.change_preset, "controlled")
     assert office.ask(PLAIN, organizations.member_role).capabilities == ()

@@ -23,6 +23,7 @@ from grantbook.model.facts import (
     Principal,
     Role,
     key_of,
+    revised,
 )
 from grantbook.model.vocabulary import BUILT_IN
 from grantbook.service import (
@@ -316,17 +317,17 @@ def test_a_rule_is_carried_with_grants_to_users_from_elsewhere(office: Office) -
 
 def test_what_is_there_with_another_content_is_refused(office: Office) -> None:
     present = office.give(EntityRef("vector_store", "vs_notes"), user("usr_plain"), "read")
-    other_id = replace(present, id="agrant_other")
-    assert refused(office, replace(present, access_level="write")) == [(1, "access_level")]
+    other_id = revised(present, id="agrant_other")
+    assert refused(office, revised(present, access_level="write")) == [(1, "access_level")]
     assert refused(office, other_id) == [(1, "entity_id")]
     assert refused(
-        office, replace(other_id, grantee_id="usr_other"), replace(other_id, grantee_id="usr_other", id="a_2")
+        office, revised(other_id, grantee_id="usr_other"), revised(other_id, grantee_id="usr_other", id="a_2")
     )
     with office.store.snapshot(ORGANIZATION) as snapshot:
         (someone,) = snapshot.select(Member, {"user_id": "usr_plain"})
         (owner_role,) = snapshot.select(Role, {"name": "Owner"})
-    assert refused(office, replace(someone, user_id="usr_double")) == [(1, "email")]
-    assert refused(office, replace(owner_role, id="role_double")) == [(1, "name")]
+    assert refused(office, revised(someone, user_id="usr_double")) == [(1, "email")]
+    assert refused(office, revised(owner_role, id="role_double")) == [(1, "name")]
 
 
 def test_nothing_goes_round_in_a_circle(office: Office) -> None:
@@ -361,7 +362,7 @@ def test_an_import_sees_what_others_did_in_between(office: Office) -> None:
     office.do(SYSTEM, members.remove, "usr_other")
     office.do(SYSTEM, entities.delete, EntityRef("vector_store", "vs_notes"))
     with pytest.raises(InvalidLines):
-        office.do(SYSTEM, transfer.add, [Line(2, replace(first, id="agrant_2", grantee_id="usr_other"))], known)
+        office.do(SYSTEM, transfer.add, [Line(2, revised(first, id="agrant_2", grantee_id="usr_other"))], known)
 
 
 def test_an_organization_begins_with_its_own_line(store: Store, clock: FakeClock) -> None:

@@ -7,7 +7,6 @@ are dated back, so that `--as-of` has something to show. Keys are made now, with
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from secrets import token_bytes
 from shlex import quote
@@ -23,7 +22,7 @@ from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
 from grantbook.cli.places import opened
 from grantbook.model.errors import Conflict
-from grantbook.model.facts import ApiKey, EntityRef, Organization, Principal, Role
+from grantbook.model.facts import ApiKey, EntityRef, Organization, Principal, Role, revised
 from grantbook.model.governance import MANAGE_ACCESS, MEMBER
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import SECOND
@@ -110,7 +109,7 @@ def issue_key(desk: Desk) -> str:
     with desk.writing(world.ORGANIZATION_ID, _OWNER) as writing:
         for key in writing.snapshot.select(ApiKey, {"user_id": world.OWNER_ID}):
             if key.name == KEY_NAME and key.is_active:
-                writing.book.replace(key, replace(key, is_active=False), "deactivated")
+                writing.book.replace(key, revised(key, is_active=False), "deactivated")
         _, secret = keys.create(writing, user_id=world.OWNER_ID, name=KEY_NAME)
     return secret
 

@@ -8,7 +8,6 @@ Times are ISO 8601 in UTC; a field that is left out has its default.
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -24,7 +23,7 @@ VERSION: Final = 1
 HEADER: Final = "export"
 _NAMES: Final = {kind: re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in KINDS}
 _KINDS: Final = {name: kind for kind, name in _NAMES.items()}
-_FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in KINDS}
+_FIELDS: Final = {kind: kind.__struct_fields__ for kind in KINDS}
 _KNOWN: Final = {kind: frozenset(names) for kind, names in _FIELDS.items()}
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _QUOTED: Final = re.compile(r"`([^`]+)`$")

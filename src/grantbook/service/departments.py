@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from grantbook.model import ids
 from grantbook.model.errors import Conflict, NotFound, ValidationFailed
-from grantbook.model.facts import AccessTarget, Department, DepartmentMember, Entity
+from grantbook.model.facts import AccessTarget, Department, DepartmentMember, Entity, revised
 from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
@@ -66,7 +66,7 @@ def update(writing: Writing, department_id: str, *, name: str | None, descriptio
     text = optional_text("description", description)
     present = gates.get_department(writing, department_id)
     gates.require_capability(writing, "manage_departments")
-    changed = replace(
+    changed = revised(
         present, name=wanted or present.name, description=present.description if text is None else text or None
     )
     writing.book.replace(present, changed, "updated")
@@ -91,7 +91,7 @@ def move(writing: Writing, department_id: str, parent_id: str | None) -> Departm
     below = writing.snapshot.departments_below([department_id])
     if len(above) + _height(below, department_id) > MAX_DEPARTMENT_DEPTH:
         raise ValidationFailed("new_parent_id", f"departments can be at most {MAX_DEPARTMENT_DEPTH} levels deep")
-    moved = replace(present, parent_id=parent_id)
+    moved = revised(present, parent_id=parent_id)
     writing.book.replace(present, moved, "moved")
     return moved
 

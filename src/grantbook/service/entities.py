@@ -5,12 +5,22 @@ administer what goes in, and be allowed to add to the container.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from grantbook.engine import lookup
 from grantbook.model.errors import Conflict, LimitExceeded, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import AccessTarget, Containment, Department, Entity, EntityRef, Grant, Member, Principal
+from grantbook.model.facts import (
+    AccessTarget,
+    Containment,
+    Department,
+    Entity,
+    EntityRef,
+    Grant,
+    Member,
+    Principal,
+    revised,
+)
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.limits import (
     MAX_ACCESS_TARGETS,
@@ -112,7 +122,7 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
 
 def redraft(writing: Writing, present: Entity, draft: Draft) -> bool:
     """Put a checked draft in the place of the entity, without what stands next to it; whether that changes anything."""
-    changed = replace(
+    changed = revised(
         present,
         name=valid_name("name", draft.name),
         owner_type=draft.owner.type,
@@ -121,7 +131,7 @@ def redraft(writing: Writing, present: Entity, draft: Draft) -> bool:
         attributes={**present.attributes, **(draft.attributes or {})},
     )
     if changed != present:
-        writing.book.replace(present, replace(changed, updated_at=writing.at), "updated")
+        writing.book.replace(present, revised(changed, updated_at=writing.at), "updated")
     return changed != present
 
 
@@ -162,14 +172,14 @@ def apply(writing: Writing, entity: Entity, change: Edit) -> Entity:
     targets = change.targets if change.targets is not None or mode == entity.access_mode else ()
     if targets and mode not in LISTED_MODES:
         raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
-    changed = replace(
+    changed = revised(
         entity,
         name=entity.name if change.name is None else valid_name("name", change.name),
         access_mode=mode,
         attributes={**entity.attributes, **change.attributes},
     )
     if changed != entity:
-        changed = replace(changed, updated_at=writing.at)
+        changed = revised(changed, updated_at=writing.at)
         writing.book.replace(entity, changed, "updated")
     if targets is not None:
         _set_targets(writing, entity.ref, targets)
@@ -260,7 +270,7 @@ def _set_status(writing: Writing, entity: Entity, status: str) -> Entity:
     attributes = {name: value for name, value in entity.attributes.items() if name not in ARCHIVING}
     if status == "archived":
         attributes |= dict(zip(ARCHIVING, (writing.at, writing.caller.user_id), strict=True))
-    changed = replace(entity, status=status, attributes=attributes, updated_at=writing.at)
+    changed = revised(entity, status=status, attributes=attributes, updated_at=writing.at)
     writing.book.replace(entity, changed, "archived" if status == "archived" else "unarchived")
     return changed
 

@@ -5,13 +5,13 @@ created. Times are instants; `None` for "from now" and "until revoked".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from grantbook.engine import lookup
 from grantbook.engine.loading import for_users_and_entities
 from grantbook.model import ids
 from grantbook.model.errors import GrantAlreadyExists, NotFound, ValidationFailed
-from grantbook.model.facts import EntityRef, Grant, Principal
+from grantbook.model.facts import EntityRef, Grant, Principal, revised
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE, MAX_BULK_GRANTS
@@ -72,7 +72,7 @@ def update(writing: Writing, grant_id: str, access_level: str) -> Grant:
     gates.require_administration(writing, grant.entity)
     if grant.access_level == access_level:
         return grant
-    changed = replace(grant, access_level=access_level, updated_at=writing.at)
+    changed = revised(grant, access_level=access_level, updated_at=writing.at)
     writing.book.replace(grant, changed, UPDATED)
     return changed
 

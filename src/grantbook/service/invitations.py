@@ -1,12 +1,11 @@
 """Invitations: a token of 256 random bits in a link, of which only a digest is kept. Sending it is not ours."""
 
-from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
 from grantbook.model.errors import NotFound
-from grantbook.model.facts import Member
+from grantbook.model.facts import Member, revised
 from grantbook.model.instants import SECOND, Instant
 from grantbook.model.limits import INVITATION_TTL_S
 from grantbook.service.desk import Desk, Writing
@@ -42,7 +41,7 @@ def accept(writing: Writing, token: str) -> Member:
         raise _unknown()
     if member.is_active:
         return member
-    accepted = replace(member, state="active", updated_at=writing.at)
+    accepted = revised(member, state="active", updated_at=writing.at)
     writing.book.replace(member, accepted, "accepted")
     return accepted
 

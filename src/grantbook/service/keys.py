@@ -5,7 +5,7 @@ its user. So whoever makes a key, or makes one better, needs all that it opens; 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final, TypedDict
@@ -18,7 +18,7 @@ from grantbook.model.errors import (
     PermissionDenied,
     ValidationFailed,
 )
-from grantbook.model.facts import ApiKey, Organization, Role, RoleAssignment
+from grantbook.model.facts import ApiKey, Organization, Role, RoleAssignment, revised
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
 from grantbook.service import gates
@@ -141,7 +141,7 @@ def update(writing: Writing, key_id: str, changes: KeyChanges) -> ApiKey:
     key = get(writing, key_id)
     if "usage_limit_chf" in changes:
         given["attributes"] = _attributes(changes["usage_limit_chf"], key.attributes.get(METADATA))
-    changed = replace(key, **given)
+    changed = revised(key, **given)
     _require_may_give(writing, changed)
     writing.book.replace(key, changed, "updated")
     return changed
@@ -157,7 +157,7 @@ def switch(writing: Writing, key_id: str, how: str) -> ApiKey:
     if wanted.opens:
         _require_may_give(writing, key)
     given: dict[str, Any] = {wanted.field: wanted.value}
-    changed = replace(key, **given)
+    changed = revised(key, **given)
     writing.book.replace(key, changed, wanted.action)
     return changed
 
@@ -172,7 +172,7 @@ def rotate(writing: Writing, key_id: str) -> tuple[ApiKey, str]:
     _require_may_give(writing, old)
     _require_may_hold(writing, old)
     secret = _new_secret(writing)
-    new = replace(
+    new = revised(
         old,
         id=writing.new_id(ids.API_KEY),
         digest=digest_of(secret),

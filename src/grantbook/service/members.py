@@ -15,6 +15,7 @@ from grantbook.model.facts import (
     Member,
     Role,
     RoleAssignment,
+    revised,
 )
 from grantbook.model.governance import MANAGE_ACCESS, MEMBER, OWNER
 from grantbook.model.limits import MAX_DEPARTMENTS_PER_MEMBER, MAX_ROLES_PER_MEMBER
@@ -235,7 +236,7 @@ def set_state(writing: Writing, user_id: str, state: str) -> MemberView:
         _keep_an_owner(writing, user_id)
     member = before.member
     if member.state != state:
-        changed = replace(
+        changed = revised(
             member,
             state=state,
             invitation_digest=member.invitation_digest if state == "active" else None,
@@ -301,7 +302,7 @@ def restore(writing: Writing, user_id: str) -> MemberView:
     former = fact_in(Member, removed[0].before or "")
     if others := writing.snapshot.select(Member, {"email": former.email}):
         raise Conflict("The address is a member's", code="MEMBER_ALREADY_EXISTS", user_id=others[0].user_id)
-    writing.book.add(replace(former, updated_at=writing.at), "restored")
+    writing.book.add(revised(former, updated_at=writing.at), "restored")
     assignment = RoleAssignment(role_id=base_role(writing, MEMBER).id, user_id=user_id, assigned_at=writing.at)
     writing.book.add(assignment, "assigned")
     return view(writing, user_id)
@@ -316,7 +317,7 @@ def _rename(writing: Writing, before: MemberView, first_name: str | None, last_n
     parts = (known_first if first_name is None else first_name, known_last if last_name is None else last_name)
     name = valid_name("full_name", " ".join(part.strip() for part in parts))
     if name != member.full_name:
-        writing.book.replace(member, replace(member, full_name=name, updated_at=writing.at), "updated")
+        writing.book.replace(member, revised(member, full_name=name, updated_at=writing.at), "updated")
 
 
 def _hand_over(writing: Writing, user_id: str, department_id: str) -> None:
@@ -325,7 +326,7 @@ def _hand_over(writing: Writing, user_id: str, department_id: str) -> None:
     if owned:
         gates.require_capability(writing, MANAGE_ACCESS)
     for entity in owned:
-        heir = replace(entity, owner_type="department", owner_id=department_id, updated_at=writing.at)
+        heir = revised(entity, owner_type="department", owner_id=department_id, updated_at=writing.at)
         writing.book.replace(entity, heir, "updated")
 
 

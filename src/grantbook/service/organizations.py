@@ -1,12 +1,12 @@
 """Organizations: made with an owner and the base roles; changed, and ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from grantbook.model import ids
 from grantbook.model.errors import Conflict, OrganizationAccessDenied, PermissionDenied
-from grantbook.model.facts import Member, Organization, Role, RoleAssignment
+from grantbook.model.facts import Member, Organization, Role, RoleAssignment, revised
 from grantbook.model.governance import (
     BASE_ROLES,
     CREATE_ORGANIZATIONS,
@@ -157,9 +157,9 @@ def update(writing: Writing, *, name: str | None = None, attributes: Mapping[str
     present = get_organization(writing)
     gates.require_capability(writing, "manage_users")
     kept = {key: value for key, value in {**present.attributes, **attributes}.items() if value is not None}
-    changed = replace(present, name=wanted or present.name, attributes=kept)
+    changed = revised(present, name=wanted or present.name, attributes=kept)
     if changed != present:
-        writing.book.replace(present, replace(changed, updated_at=writing.at), "updated")
+        writing.book.replace(present, revised(changed, updated_at=writing.at), "updated")
     return view(writing)
 
 
@@ -167,7 +167,7 @@ def delete(writing: Writing) -> None:
     """The organization ends for everybody, from this revision on; its book stays. Raises PermissionDenied."""
     present = get_organization(writing)
     gates.require_capability(writing, DELETE_ORGANIZATION)
-    writing.book.replace(present, replace(present, deleted_at=writing.at, updated_at=writing.at), "deleted")
+    writing.book.replace(present, revised(present, deleted_at=writing.at, updated_at=writing.at), "deleted")
 
 
 def member_role(reading: Reading) -> Role:
@@ -183,8 +183,8 @@ def change_preset(writing: Writing, key: str) -> tuple[Preset, int]:
     preset = valid_preset(key)
     role = member_role(writing)
     gates.require_capability(writing, "manage_roles")
-    gates.require_holds(writing, role, replace(role, capabilities=preset.capabilities))
-    writing.book.replace(role, replace(role, capabilities=preset.capabilities), "updated")
+    gates.require_holds(writing, role, revised(role, capabilities=preset.capabilities))
+    writing.book.replace(role, revised(role, capabilities=preset.capabilities), "updated")
     return preset, writing.snapshot.count(RoleAssignment, {"role_id": role.id})
 
 

@@ -1,11 +1,10 @@
 """Custom roles: named sets of capabilities that grants can name."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from grantbook.model import ids
 from grantbook.model.errors import Conflict, PermissionDenied
-from grantbook.model.facts import Member, Role, RoleAssignment
+from grantbook.model.facts import Member, Role, RoleAssignment, revised
 from grantbook.model.governance import valid_capabilities
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
@@ -88,7 +87,7 @@ def update(
     gates.require_capability(writing, "manage_roles")
     if present.is_base:
         raise PermissionDenied("Base roles cannot be changed", role_id=role_id)
-    changed = replace(
+    changed = revised(
         present,
         name=wanted or present.name,
         description=present.description if text is None else text or None,

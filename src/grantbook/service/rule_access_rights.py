@@ -6,11 +6,11 @@ keeps the level that they had, by a grant.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from grantbook.model.errors import GrantWouldBeDemoted, LastOwner, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import Entity, Grant, Principal
+from grantbook.model.facts import Entity, Grant, Principal, revised
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
 from grantbook.service import gates, rule_permissions
@@ -117,7 +117,7 @@ def _hand_over(writing: Writing, rule: Entity, user_id: str) -> AccessRight:
     if not gates.get_member(writing, user_id).is_active:
         raise ValidationFailed("user_id", "user_id must be an active member, to own a rule")
     _keep_level(writing, rule)
-    handed = replace(rule, owner_type="user", owner_id=user_id, updated_at=writing.at)
+    handed = revised(rule, owner_type="user", owner_id=user_id, updated_at=writing.at)
     writing.book.replace(rule, handed, "updated")
     return _of_owner(handed)
 

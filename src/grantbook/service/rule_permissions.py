@@ -5,11 +5,11 @@ also to users of other organizations, and to everyone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from grantbook.model import ids
 from grantbook.model.errors import GrantWouldBeDemoted, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import EntityRef, Grant, Principal
+from grantbook.model.facts import EntityRef, Grant, Principal, revised
 from grantbook.model.limits import MAX_RULE_GRANTS
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
@@ -115,7 +115,7 @@ def _new(writing: Writing, rule: EntityRef, wanted: Permission) -> Grant:
 
 
 def _raised_or_lowered(writing: Writing, present: Grant, access_level: str) -> Grant:
-    changed = replace(present, access_level=access_level, granted_by=writing.caller.user_id, updated_at=writing.at)
+    changed = revised(present, access_level=access_level, granted_by=writing.caller.user_id, updated_at=writing.at)
     writing.book.replace(present, changed, UPDATED)
     return changed
 

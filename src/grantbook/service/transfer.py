@@ -5,7 +5,6 @@ the new book it begins with the import.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -26,6 +25,7 @@ from grantbook.model.facts import (
     Role,
     RoleAssignment,
     key_of,
+    revised,
 )
 from grantbook.model.governance import valid_capabilities
 from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
@@ -61,7 +61,7 @@ KINDS: Final = tuple(ACTIONS)
 """What is carried, in an order in which nothing comes before what it refers to."""
 
 TIMES: Final[Mapping[type[Fact], tuple[str, ...]]] = {
-    kind: tuple(field.name for field in fields(kind) if field.name.endswith("_at")) for kind in KINDS
+    kind: tuple(name for name in kind.__struct_fields__ if name.endswith("_at")) for kind in KINDS
 }
 LEFT_BEHIND: Final[Mapping[type[Fact], tuple[str, ...]]] = {
     Organization: ("creator_key_id",),
@@ -104,7 +104,7 @@ def iterate(reading: Reading) -> Iterator[Fact]:
 def portable(fact: Fact) -> Fact:
     """The fact without what stays behind."""
     left = LEFT_BEHIND.get(type(fact))
-    return replace(fact, **dict.fromkeys(left)) if left else fact
+    return revised(fact, **dict.fromkeys(left)) if left else fact
 
 
 class Known:
@@ -202,7 +202,7 @@ def _fresh(writing: Writing, kind: type[Fact], lines: Sequence[Line], problems: 
         if there is line.fact:
             fresh.append(line)
         elif there != line.fact:
-            names = [field.name for field in fields(kind)]
+            names = list(kind.__struct_fields__)
             other = next(name for name in names if getattr(there, name) != getattr(line.fact, name))
             problems.add(line.number, other, f"{'/'.join(key_of(there))} is there with another {other}")
     return fresh

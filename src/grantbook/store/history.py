@@ -1,6 +1,5 @@
 """How a change is written down, the same in every store: JSON texts without secrets, and the hash chain."""
 
-from dataclasses import fields
 from hashlib import sha256
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from grantbook.store.port import Author, Change, F, Head, Store
 NO_HASH: Final = "0" * 64
 EMPTY: Final = Head(revision=0, at=0, hash=NO_HASH)
 _SECRETS: Final = ("digest", "invitation_digest")
-_WITH_SECRETS: Final = tuple(kind for kind in FACT_KINDS if any(each.name in _SECRETS for each in fields(kind)))
+_WITH_SECRETS: Final = tuple(kind for kind in FACT_KINDS if any(name in _SECRETS for name in kind.__struct_fields__))
 
 
 class Recorder:

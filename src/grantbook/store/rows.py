@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ class Shape:
 
     def __init__(self, kind: type[Fact]) -> None:
         self._kind = kind
-        self.names = tuple(field.name for field in fields(kind))
+        self.names = kind.__struct_fields__
         self._decoders = tuple((name, _DECODERS[name]) for name in self.names if name in _DECODERS)
         self._encoded = tuple((position, name) for position, name in enumerate(self.names) if name in _DECODERS)
 

@@ -6,7 +6,6 @@ bound as one value, whatever its length.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import (
@@ -510,7 +509,7 @@ def _escaped(text: str) -> str:
 
 
 def _columns(kind: type[Fact]) -> list[Any]:
-    return [FACT_TABLES[kind].c[field.name] for field in fields(kind)]
+    return [FACT_TABLES[kind].c[name] for name in kind.__struct_fields__]
 
 
 def _live(table: Any) -> Condition:

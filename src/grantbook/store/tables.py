@@ -6,7 +6,6 @@ the tables unchanged; `lookups` and `user_organizations` are the only global one
 Times are whole microseconds since 1970, lists and objects are JSON text, truth is 0 or 1.
 """
 
-from dataclasses import fields
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -68,11 +67,11 @@ def _table(name: str, *parts: Any) -> Table:
 
 def _fact_table(name: str, kind: type[Fact], *indexes: tuple[str, ...], unique: tuple[str, ...] | None = None) -> Table:
     """Columns from the fields of `kind`. `unique` columns, by default the key, are so among live versions."""
-    optional = {field.name for field in fields(kind) if "None" in str(field.type)}
+    optional = {name for name in kind.__struct_fields__ if "None" in str(kind.__annotations__[name])}
     table = _table(
         name,
         Column("organization_id", Text, nullable=False),
-        *(Column(field.name, _type_of(field.name), nullable=field.name in optional) for field in fields(kind)),
+        *(Column(name, _type_of(name), nullable=name in optional) for name in kind.__struct_fields__),
         Column("since_revision", _Big, nullable=False),
         Column("until_revision", _Big, nullable=True),
         PrimaryKeyConstraint("organization_id", *kind.KEY, "since_revision"),
