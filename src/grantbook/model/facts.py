@@ -1,9 +1,9 @@
 """The facts that access is derived from: flat frozen values, one class a kind.
 
 `KEY` names the fields that identify a fact within its organization; `ABOUT` names the field that a change of it is
-about and the one that it touches (grant: entity and grantee). A fact never changes; a store keeps its
-successive versions. Facts are structs
-of msgspec, since a book makes millions of them, and a dataclass costs eight times as much. `Facts` is a set of them, indexed the way the definition asks.
+about and the one that it touches (grant: entity and grantee). A fact never changes; a store keeps its successive
+versions. Facts are structs of msgspec, since a book makes millions of them and a dataclass costs eight times as much.
+`Facts` is a set of them, indexed the way the definition asks.
 """
 
 from collections import defaultdict
