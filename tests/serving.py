@@ -91,7 +91,7 @@ class Server:
 
     def close(self) -> None:
         self.stop()
-        self.desk.store.close()
+        self.desk.close()
 
     def _is_ready(self) -> bool:
         until = monotonic() + _PATIENCE_S

@@ -4,6 +4,7 @@ import secrets
 import time
 import tomllib
 from pathlib import Path
+from typing import Final
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.ids import RandomBytes
@@ -12,6 +13,10 @@ from grantbook.model.vocabulary import BUILT_IN, Vocabulary
 from grantbook.service.desk import Desk
 from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
+
+
+MEBIBYTE: Final = 1024 * 1024
+DEFAULT_CACHE_MB: Final = 256
 
 
 def system_clock() -> Instant:
@@ -25,12 +30,13 @@ def open_desk(
     vocabulary: Vocabulary = BUILT_IN,
     clock: Clock = system_clock,
     random: RandomBytes = secrets.token_bytes,
+    cache_bytes: int = DEFAULT_CACHE_MB * MEBIBYTE,
 ) -> Desk:
     """A desk on the database of the URL, its schema brought up to date.
 
     Raises ConfigurationError for a URL or a database that cannot be used.
     """
-    return Desk(open_store(database, clock), vocabulary, clock, random)
+    return Desk(open_store(database, clock), vocabulary, clock, random, cache_bytes=cache_bytes)
 
 
 def open_store(database: str, clock: Clock) -> Store:

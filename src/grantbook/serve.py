@@ -11,7 +11,7 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from grantbook.bootstrap import load_vocabulary, open_desk
+from grantbook.bootstrap import MEBIBYTE, load_vocabulary, open_desk
 from grantbook.http.app import create_app
 from grantbook.model.errors import StoreUnavailable
 from grantbook.service.desk import Desk
@@ -28,7 +28,7 @@ def serve(settings: Settings) -> None:
     The database is opened once before anything listens, so that a wrong setting is an error here.
     Raises ConfigurationError.
     """
-    open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file)).store.close()
+    open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file)).close()
     os.environ[_HANDED_ON] = msgspec.json.encode(asdict(settings)).decode()
     uvicorn.run(
         "grantbook.serve:application",
@@ -46,7 +46,11 @@ def serve(settings: Settings) -> None:
 def application() -> FastAPI:
     """The application of one process, on the settings that `serve` handed on."""
     settings = msgspec.convert(msgspec.json.decode(os.environ[_HANDED_ON]), Settings)
-    desk = open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file))
+    desk = open_desk(
+        settings.database,
+        vocabulary=load_vocabulary(settings.vocabulary_file),
+        cache_bytes=settings.cache_mb * MEBIBYTE,
+    )
     app = create_app(desk, public_url=settings.url)
 
     @asynccontextmanager
@@ -56,7 +60,7 @@ def application() -> FastAPI:
         flushing.cancel()
         with suppress(StoreUnavailable):
             desk.key_uses.flush(desk.store)
-        desk.store.close()
+        desk.close()
 
     app.router.lifespan_context = lifespan
     return app

@@ -24,6 +24,7 @@ class Settings:
     port: int = 8420
     public_url: str | None = None
     workers: int = 1
+    cache_mb: int = 256
     organization: str | None = None
     vocabulary_file: str | None = None
     log_level: str = "info"
@@ -33,6 +34,8 @@ class Settings:
             raise ConfigurationError("port must be 0 to 65535")
         if not 1 <= self.workers <= 64:
             raise ConfigurationError("workers must be 1 to 64")
+        if not 0 <= self.cache_mb <= 1_000_000:
+            raise ConfigurationError("cache_mb must be 0 to 1000000")
         if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
             raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
         if self.log_level not in {"debug", "info", "warning", "error"}:
@@ -100,7 +103,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _typed(shown: str, name: str, value: Any) -> Any:
-    if name not in {"port", "workers"}:
+    if name not in {"port", "workers", "cache_mb"}:
         if not isinstance(value, str):
             raise ConfigurationError(f"{shown} must be a text")
         return value

@@ -30,7 +30,7 @@ def test_the_demo_is_seeded_once_and_each_call_replaces_the_key(shell: Shell) ->
     refusals = [refusal_of(desk, each["api_key"]) for each in (first, second, third)]
     assert keys.authenticate(desk, third["api_key"]).caller.user_id == "usr_ada"
     assert desk.store.head("org_demo").revision == len(CHAPTERS) + 3
-    desk.store.close()
+    desk.close()
     assert refusals == ["API_KEY_DEACTIVATED", "API_KEY_DEACTIVATED", None]
     assert shell("grants", "list", "--json").json["total"] == 21
 
@@ -41,14 +41,14 @@ def test_only_demo_keys_are_replaced(demo: Shell) -> None:
         _, secret = keys.create(writing, user_id="usr_ada", name="mine")
     demo("demo")
     assert refusal_of(desk, secret) is None
-    desk.store.close()
+    desk.close()
 
 
 def test_an_interrupted_demo_is_finished_by_the_next_call(shell: Shell) -> None:
     desk = open_desk("sqlite:///book.db")
     with desk.writing("org_demo", Caller(user_id="usr_ada")) as writing:
         CHAPTERS[0][1](writing)
-    desk.store.close()
+    desk.close()
     assert shell("check", "usr_hugo", "write", "knowledge_slice", "kslice_pipeline").code == Exit.DONE
     assert shell("demo", "--json").json["is_new"] is True
     assert shell("check", "usr_hugo", "write", "knowledge_slice", "kslice_pipeline").code == Exit.DENIED

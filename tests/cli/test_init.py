@@ -17,7 +17,7 @@ def test_init_makes_an_organization_whose_owner_can_use_the_key(shell: Shell) ->
     desk = open_desk("sqlite:///book.db")
     identity = keys.authenticate(desk, made.json["api_key"])
     keys.require_opens(desk, identity, made.json["organization_id"])
-    desk.store.close()
+    desk.close()
     assert identity.caller.user_id == made.json["user_id"]
     grantable = shell("grants", "list", "--as", made.json["user_id"], "--json")
     assert grantable.json["total"] == 0

@@ -46,7 +46,7 @@ def api(demo: Shell) -> Iterator[Api]:
     key = demo("demo", "--json").json["api_key"]
     desk = open_desk("sqlite:///book.db")
     yield Api(create_app(desk), key)
-    desk.store.close()
+    desk.close()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -72,3 +72,22 @@ def test_a_revoke_counts_in_every_process_once_it_is_acknowledged(server: Server
             assert set(pool.map(is_allowed, range(8))) == {True}
             client.delete(f"{tenant.path}/access/grants/{made['id']}")
             assert set(pool.map(is_allowed, range(8))) == {False}
+
+
+def test_a_key_is_dead_in_every_process_once_its_end_is_acknowledged(server: Server) -> None:
+    tenant = Tenant.found(server.desk)
+    entity, user = tenant.entity(), tenant.user()
+    question = {"entity_type": entity.type, "entity_id": entity.id, "user_id": user, "access_level": "read"}
+
+    def status(secret: str) -> int:
+        with server.client(secret) as client:  # a new connection: either process may answer
+            return client.post(f"{tenant.path}/access/check", json=question).status_code
+
+    with server.client(tenant.owner.secret) as client, ThreadPoolExecutor(4) as pool:
+        for ending in ("pause", "deactivate", "rotate"):
+            made = client.post(f"{tenant.path}/api-keys", json={"key_name": "short-lived", "scopes": ["check"]}).json()
+            secret = made["key"]
+            assert set(pool.map(status, [secret] * 8)) == {200}
+            ended = client.post(f"{tenant.path}/api-keys/{made['id']}/{ending}")
+            assert ended.is_success, ended.text
+            assert set(pool.map(status, [secret] * 8)) == {401}

@@ -37,4 +37,4 @@ def desk_at(database: str, clock: Clock) -> Iterator[Desk]:
     """A desk with that clock; its store is closed after the block."""
     desk = open_desk(database, clock=clock)
     yield desk
-    desk.store.close()
+    desk.close()

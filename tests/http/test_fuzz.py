@@ -24,7 +24,7 @@ EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "6"))
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     opened = open_desk(f"sqlite:///{tmp_path_factory.mktemp('fuzz') / 'book.db'}")
     yield opened
-    opened.store.close()
+    opened.close()
 
 
 @pytest.fixture(scope="module")

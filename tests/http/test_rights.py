@@ -62,7 +62,7 @@ def house() -> Iterator[House]:
     desk = open_desk("memory:")
     with client_of(desk) as client:
         yield House(desk=desk, client=client, scene=Scene(desk), other=Tenant.found(desk))
-    desk.store.close()
+    desk.close()
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ class Place:
     def close(self) -> None:
         self.runner.run(self.client.aclose())
         self.runner.close()
-        self.desk.store.close()
+        self.desk.close()
 
 
 @pytest.fixture(scope="module", params=STORES)

@@ -1,5 +1,7 @@
 """Questions: answered alone as in a batch, about whom one may ask, from the state and the rights that count."""
 
+from functools import partial
+
 import pytest
 
 from grantbook.model.errors import (
@@ -11,7 +13,7 @@ from grantbook.model.errors import (
     ValidationFailed,
 )
 from grantbook.model.facts import EVERYONE, EntityRef
-from grantbook.service import decisions, entities, gates, grants, members, rule_permissions
+from grantbook.service import decisions, entities, gates, grants, members, overview, rule_permissions
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import SYSTEM, Caller, token_of
 from grantbook.service.rule_permissions import Permission
@@ -259,18 +261,28 @@ def test_the_overview_shows_admins_everything_and_others_what_they_reach(office:
     office.register(NOTES, containers=[TEAM])
     to_team, to_bot = office.give(TEAM, user(PLAIN), "read"), office.give(BOT, user(PLAIN), "read")
     office.give(TEAM, user(OTHER), "write")
-    all_of_it = office.ask(ADMIN, decisions.overview)
+    of = partial(overview.overview, office.desk)
+    all_of_it = office.ask(ADMIN, of)
     assert all_of_it.can_view_all
-    assert [entity.ref for entity in all_of_it.entities] == [TEAM, NOTES]
-    assert len(all_of_it.grants) == 2
+    assert [entity.ref for entity in (*all_of_it.slices, *all_of_it.stores)] == [TEAM, NOTES]
+    assert len(list(all_of_it.grants)) == 2
+    assert [(edge.container, edge.member) for edge in all_of_it.stores_inside] == [(TEAM, NOTES)]
     assert all_of_it.admin_user_ids == [ADMIN, OWNER]
-    mine = office.ask(PLAIN, decisions.overview)
+    assert {ADMIN, OWNER, PLAIN} <= set(all_of_it.member_ids)
+    mine = office.ask(PLAIN, of)
     assert not mine.can_view_all
-    assert [entity.ref for entity in mine.entities] == [TEAM, NOTES]
+    assert [entity.ref for entity in (*mine.slices, *mine.stores)] == [TEAM, NOTES]
     assert [grant.id for grant in mine.grants] == [to_team.id]
     assert to_bot.id not in {grant.id for grant in mine.grants}
     assert mine.member_ids == [PLAIN]
-    assert office.ask(STRANGER, decisions.overview).entities == []
+    assert office.ask(STRANGER, of).slices == []
+
+
+def test_the_overview_is_of_the_revision_that_it_began_at(office: Office) -> None:
+    office.give(TEAM, user(PLAIN), "read")
+    begun = office.ask(ADMIN, partial(overview.overview, office.desk))
+    office.give(TEAM, user(OTHER), "write")
+    assert [grant.grantee for grant in begun.grants] == [user(PLAIN)]
 
 
 def test_everybody_known_here_counts_for_a_rule_for_everyone(office: Office) -> None:

@@ -85,7 +85,7 @@ def opened(
     try:
         yield desk
     finally:
-        desk.store.close()
+        desk.close()
 
 
 def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = None) -> Place:

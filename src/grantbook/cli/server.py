@@ -20,6 +20,9 @@ _OF_THE_SERVER: Final = frozenset({"fastapi", "httptools", "pydantic", "starlett
     "--public-url", metavar="URL", help="Where people reach it: links begin with it [default: host and port]."
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="How many processes [default: 1].")
+@click.option(
+    "--cache-mb", type=click.IntRange(0, 1_000_000), help="Memory for facts, a process, in MiB [default: 256]."
+)
 @click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
 def serve(
     *,
@@ -28,6 +31,7 @@ def serve(
     port: int | None,
     public_url: str | None,
     workers: int | None,
+    cache_mb: int | None,
     vocabulary_file: str | None,
 ) -> int:
     """Serve the REST API until interrupted."""
@@ -38,6 +42,7 @@ def serve(
             "port": port,
             "public_url": public_url,
             "workers": workers,
+            "cache_mb": cache_mb,
             "vocabulary_file": vocabulary_file,
         }
     )

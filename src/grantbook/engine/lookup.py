@@ -45,6 +45,13 @@ def users_of(
 
     People outside the organization are listed where a grant names them; those whom only `all` includes cannot be.
     """
+    return resolve_users(snapshot, vocabulary, entity, at, access_level=access_level)[0]
+
+
+def resolve_users(
+    snapshot: Snapshot, vocabulary: Vocabulary, entity: EntityRef, at: Instant, *, access_level: str | None = None
+) -> tuple[dict[str, Access], Facts]:
+    """As `users_of`, and the facts that say so."""
     loaded = loading.for_entity(snapshot, entity)
     views = Views(loaded.facts)
     found: dict[str, Access] = {}
@@ -53,7 +60,7 @@ def users_of(
         each = access_of(view, vocabulary, user_id, who, entity, at)
         if reaches(vocabulary, entity, each, access_level):
             found[user_id] = each
-    return found
+    return found, loaded.facts
 
 
 def reaches(vocabulary: Vocabulary, entity: EntityRef, access: Access, access_level: str | None) -> bool:

@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from grantbook.http import decisions, errors, responses
-from grantbook.http.middleware import BodyLimit, Scope, TraceId, trace_id_of
+from grantbook.http.hot import HotRoutes
+from grantbook.http.middleware import App, BodyLimit, Receive, Scope, Send, TraceId, trace_id_of
 from grantbook.http.platform import (
     access,
     api_keys,
@@ -40,12 +41,21 @@ is also in the `X-Request-ID` header. Writes take an `Idempotency-Key` (remember
 """
 
 
+class Application(FastAPI):
+    """Decisions are answered in front of everything else."""
+
+    hot: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.hot or super().__call__)(scope, receive, send)
+
+
 def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
     """The server's ASGI application. The caller keeps the desk and closes its store.
 
     `public_url` is where people reach it: what links in answers begin with.
     """
-    app = FastAPI(
+    app = Application(
         title="Grantbook",
         version=version("grantbook"),
         description=_DESCRIPTION,
@@ -67,6 +77,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
     _add_health(app)
     app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
+    app.hot = HotRoutes(desk, super(Application, app).__call__)
     return app
 
 

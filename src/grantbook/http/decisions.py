@@ -61,16 +61,7 @@ def list_entities(
         found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
         part, has_more = paging.part(list(found))
         shown = list(found.items())[part]
-        render = rendering.paths_of(reading, [access for _, access in shown])
-        items = [
-            {
-                "entity_type": ref.type,
-                "entity_id": ref.id,
-                "access_level": access.level,
-                "grant_paths": rendering.entity_paths(render, ref, access.paths),
-            }
-            for ref, access in shown
-        ]
+        items = rendering.reached_entities(reading, dict(shown))
         last = shown[-1][0] if shown else None
         page = paging.page(items, total=len(found), last=last, has_more=has_more)
         return Answer({**page, "complete": True}).response()

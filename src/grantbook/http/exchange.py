@@ -237,10 +237,14 @@ def _admit(request: Request, scope: str | None, organization_id: str | None) -> 
 
 
 def _secret(request: Request) -> str:
-    """The key from `X-API-Key`, else from `Authorization: Bearer`."""
-    if key := request.headers.get("x-api-key"):
-        return key
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return secret_of(request.headers.get("x-api-key", ""), request.headers.get("authorization", ""))
+
+
+def secret_of(api_key: str, authorization: str) -> str:
+    """The key from `X-API-Key`, else from `Authorization: Bearer`. Raises AuthenticationFailed where there is none."""
+    if api_key:
+        return api_key
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     raise AuthenticationFailed("Send an API key in X-API-Key, or as Authorization: Bearer KEY")

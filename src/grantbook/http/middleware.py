@@ -13,7 +13,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SANE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_LENGTH)
+SANE_TRACE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_LENGTH)
 _TRACE: Final = "grantbook.trace_id"
 _DRAIN_BYTES: Final = 64 * 1024 * 1024
 
@@ -35,7 +35,7 @@ class TraceId:
             await self._app(scope, receive, send)
             return
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        trace_id = sent.decode() if _SANE.fullmatch(sent) else str(uuid.uuid4())
+        trace_id = sent.decode() if SANE_TRACE_ID.fullmatch(sent) else str(uuid.uuid4())
         scope[_TRACE] = trace_id
 
         async def send_with_id(message: Message) -> None:
@@ -86,17 +86,18 @@ class BodyLimit:
         if too_large:
             await self._refuse(scope)(scope, receive, send)
             return
-        await self._app(scope, _replay(b"".join(chunks), receive), send)
+        await self._app(scope, replay(b"".join(chunks), receive), send)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body again, which was read already."""
     sent = False
 
-    async def replay() -> Message:
+    async def again() -> Message:
         nonlocal sent
         if sent:
             return await receive()
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return replay
+    return again

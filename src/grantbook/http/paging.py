@@ -15,7 +15,7 @@ from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 Place = tuple[int, str] | tuple[str, str] | tuple[int, int]
 T = TypeVar("T", bound=Place)
 
-_MAX_CURSOR = 400
+MAX_CURSOR = 400
 
 
 class Paging:
@@ -63,7 +63,7 @@ async def _paging(  # async, since a plain function would cost a hop to a thread
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items in the page.")] = DEFAULT_PAGE,
     cursor: Annotated[
         str | None,
-        Query(max_length=_MAX_CURSOR, description="`next_cursor` of the page before, instead of `skip`."),
+        Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before, instead of `skip`."),
     ] = None,
 ) -> Paging:
     return Paging(skip, limit, cursor)

@@ -142,9 +142,7 @@ def _paths(
     ]
     if active:
         found += _standing_paths(facts, kind, user_id, who, entity)
-    if len(found) > 1:
-        found.sort(key=lambda path: _order(kind, path))
-    return tuple(found)
+    return in_order(kind, found)
 
 
 def _standing_paths(
@@ -169,6 +167,13 @@ def _standing_paths(
         if role is not None and OVERRIDE in role.capabilities:
             found.append(Path(type="capability", access_level=kind.top_level, source=Principal("role", role_id)))
     return found
+
+
+def in_order(kind: EntityType, found: list[Path]) -> tuple[Path, ...]:
+    """Highest level first, then in the order of PATH_TYPES, source and grant."""
+    if len(found) > 1:
+        found.sort(key=lambda path: _order(kind, path))
+    return tuple(found)
 
 
 def _order(kind: EntityType, path: Path) -> tuple[object, ...]:

@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityType:
-    """One kind of entity. `owner_levels` maps an owner type to the level that owning gives."""
+    """One kind of entity. `owner_levels` maps an owner type to the level that owning gives, `ranks` a level to its
+    place on the ladder, 0 the lowest."""
 
     name: str
     levels: tuple[str, ...]
@@ -43,7 +44,7 @@ class EntityType:
     owner_levels: Mapping[str, str]
     default_access_mode: str = "private"
     id_prefix: str = ""
-    _ranks: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    ranks: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -62,7 +63,7 @@ class EntityType:
             )
         if self.default_access_mode not in ACCESS_MODES:
             raise ConfigurationError(f"entity type {self.name!r} has an unknown default_access_mode")
-        object.__setattr__(self, "_ranks", MappingProxyType({name: i for i, name in enumerate(self.levels)}))
+        object.__setattr__(self, "ranks", MappingProxyType({name: i for i, name in enumerate(self.levels)}))
 
     @property
     def lowest_level(self) -> str:
@@ -74,7 +75,7 @@ class EntityType:
 
     def rank(self, level: str) -> int:
         """Position of a level on the ladder, 0 the lowest. Raises ValidationFailed(access_level)."""
-        rank = self._ranks.get(level)
+        rank = self.ranks.get(level)
         if rank is None:
             raise ValidationFailed("access_level", f"access_level must be one of {', '.join(self.levels)}")
         return rank

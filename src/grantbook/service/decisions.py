@@ -1,22 +1,20 @@
 """Questions about access, each answered from one state of the book."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from grantbook.engine import decide, lookup
 from grantbook.model.errors import GrantbookError, NotFound, PermissionDenied
-from grantbook.model.facts import Containment, Entity, EntityRef, Grant, Member, Role, RoleAssignment
-from grantbook.model.governance import ADMIN, MANAGE_ACCESS, OWNER
+from grantbook.model.facts import Entity, EntityRef, Grant, Member
 from grantbook.model.resolution import Access, Path
 from grantbook.service import gates
 from grantbook.service.desk import Reading
 from grantbook.service.values import valid_id
-from grantbook.store.port import Where
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """May this user do this on this entity?"""
 
     user_id: str
@@ -24,8 +22,7 @@ class Check:
     access_level: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer. Read `.allowed`: a decision has no truth value, so that no `if` can take it for a yes."""
 
     allowed: bool
@@ -70,7 +67,7 @@ def explain(reading: Reading, question: Check) -> Decision:
         access_level=decision.access_level,
         revision=decision.revision,
         paths=decision.paths,
-        remedies=tuple(_remedies(reading, question)),
+        remedies=tuple(remedies(reading, question)),
     )
 
 
@@ -106,53 +103,6 @@ def users_of(reading: Reading, entity: EntityRef, *, access_level: str | None = 
     if "check" not in (reading.caller.scopes or ()) and not gates.administers(reading, entity):
         raise PermissionDenied(entity_type=entity.type, entity_id=entity.id)
     return lookup.users_of(reading.snapshot, reading.vocabulary, entity, reading.at, access_level=access_level)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """Knowledge and its grants at a glance; for admins everything, for others what they reach."""
-
-    can_view_all: bool
-    entities: list[Entity]
-    grants: list[Grant]
-    edges: list[Containment]
-    admin_user_ids: list[str]
-    member_ids: list[str]
-
-
-def overview(reading: Reading) -> Overview:
-    """Slices and stores with grants and containment, each in order of ids. For any member."""
-    kinds = {"knowledge_slice", "vector_store"}
-    can_view_all = MANAGE_ACCESS in reading.capabilities
-    if can_view_all:
-        entities = reading.snapshot.select(Entity, {"entity_type": kinds})
-        grants = reading.snapshot.select(Grant, {"entity_type": kinds})
-        edges = reading.snapshot.select(Containment)
-        members = [member.user_id for member in reading.snapshot.select(Member, {"state": "active"})]
-        admins = _admins(reading)
-    else:
-        reached = lookup.entities_of(reading.snapshot, reading.vocabulary, reading.caller.user_id, reading.at)
-        refs = {ref for ref in reached if ref.type in kinds}
-        ids = {ref.id for ref in refs}
-        grant_ids = {path.grant_id for ref in refs for path in reached[ref].paths if path.grant_id}
-        where: list[Where] = [{"id": ids}] if ids else []
-        entities = [entity for entity in reading.snapshot.select(Entity, *where) if entity.ref in refs] if ids else []
-        grants = reading.snapshot.select(Grant, {"id": grant_ids}) if grant_ids else []
-        edges = reading.snapshot.select(Containment, {"member_id": ids, "container_id": ids}) if ids else []
-        members, admins = [reading.caller.user_id], []
-    return Overview(
-        can_view_all=can_view_all,
-        entities=sorted(entities, key=lambda entity: entity.ref),
-        grants=sorted(grants, key=lambda grant: (grant.created_at, grant.id)),
-        edges=sorted(edges, key=lambda edge: (edge.container, edge.member)),
-        admin_user_ids=admins,
-        member_ids=sorted(members),
-    )
-
-
-def _admins(reading: Reading) -> list[str]:
-    base = {role.id for role in reading.snapshot.select(Role, {"name": {OWNER, ADMIN}}) if role.is_base}
-    return sorted({fact.user_id for fact in reading.snapshot.select(RoleAssignment, {"role_id": base})})
 
 
 def _require_may_list(reading: Reading, user_id: str, entity_type: str | None, access_level: str | None) -> None:
@@ -213,7 +163,7 @@ def _decision(reading: Reading, question: Check, access: Access) -> Decision:
     )
 
 
-def _remedies(reading: Reading, question: Check) -> list[Mapping[str, str]]:
+def remedies(reading: Reading, question: Check) -> list[Mapping[str, str]]:
     """What would allow it, the most direct first; each names the call's own ids."""
     kind = reading.vocabulary.entity_type(question.entity.type)
     entity = gates.get_entity(reading, question.entity)

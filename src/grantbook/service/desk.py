@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+from grantbook.engine.facts_cache import FactCache
 from grantbook.model.errors import RevisionNotReached, ValidationFailed
 from grantbook.model.facts import Grant, Member, Organization, Role, RoleAssignment
 from grantbook.model.governance import CAPABILITIES
@@ -135,12 +136,26 @@ class Writing(Reading):
 class Desk:
     """What every use-case needs, wired once by `bootstrap`."""
 
-    def __init__(self, store: Store, vocabulary: Vocabulary, clock: Clock, random: RandomBytes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vocabulary: Vocabulary,
+        clock: Clock,
+        random: RandomBytes,
+        *,
+        cache_bytes: int = 256 * 1024 * 1024,
+    ) -> None:
         self.store = store
+        self.facts = FactCache(store, vocabulary, cache_bytes)
         self.vocabulary = vocabulary
         self.clock = clock
         self.random = random
         self.key_uses = KeyUses()
+
+    def close(self) -> None:
+        """Release the database."""
+        self.facts.close()
+        self.store.close()
 
     @contextmanager
     def reading(

@@ -6,8 +6,9 @@ created. Times are instants; `None` for "from now" and "until revoked".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from grantbook.engine import lookup
+from grantbook.engine import sight
 from grantbook.engine.loading import for_users_and_entities
 from grantbook.model import ids
 from grantbook.model.errors import GrantAlreadyExists, NotFound, ValidationFailed
@@ -217,26 +218,29 @@ def _filters(
 def _visible(reading: Reading, filters: Where) -> list[Where]:
     """The filters, narrowed to what concerns the caller: by grantee, and by administered entity."""
     user_id = reading.caller.user_id
-    mine = principals(for_users_and_entities(reading.snapshot, [user_id], []).facts, user_id)
-    administered = [
-        ref
-        for ref, access in lookup.entities_of(reading.snapshot, reading.vocabulary, user_id, reading.at).items()
-        if access.level == reading.vocabulary.entity_type(ref.type).top_level
-    ]
-    found: list[Where] = []
-    for names, refs in ((("grantee_type", "grantee_id"), mine), (("entity_type", "entity_id"), administered)):
-        by_type: dict[str, set[str]] = {}
-        for type_, id_ in refs:
-            by_type.setdefault(type_, set()).add(id_)
-        for type_, values in by_type.items():
-            narrowed = _narrowed(filters, names[0], {type_})
-            narrowed = _narrowed(narrowed, names[1], values) if narrowed is not None else None
-            if narrowed is not None:
-                found.append(narrowed)
-    return found
+    mine: dict[str, set[str]] = {}
+    for type_, id_ in principals(for_users_and_entities(reading.snapshot, [user_id], []).facts, user_id):
+        mine.setdefault(type_, set()).add(id_)
+    found = [_narrowed(_narrowed(filters, "grantee_type", {type_}), "grantee_id", ids) for type_, ids in mine.items()]
+    for type_ in reading.vocabulary.bound_types:
+        of_type = _narrowed(filters, "entity_type", {type_})
+        if of_type is not None:
+            found.append(_narrowed(of_type, "entity_id", _administered(reading, type_, filters.get("entity_id"))))
+    return [each for each in found if each is not None]
 
 
-def _narrowed(filters: Where, name: str, values: set[str]) -> Where | None:
+def _administered(reading: Reading, entity_type: str, entity_id: Any) -> set[str]:
+    """Entities of the type on which the caller has the top level; of one entity alone, if one is asked about."""
+    top = reading.vocabulary.entity_type(entity_type).top_level
+    if entity_id is not None:
+        return {entity_id} if gates.has_level(reading, EntityRef(entity_type, entity_id), top) else set()
+    user_id = reading.caller.user_id
+    return sight.ids_of(reading.snapshot, reading.vocabulary, user_id, reading.at, entity_type, top)
+
+
+def _narrowed(filters: Where | None, name: str, values: set[str]) -> Where | None:
+    if filters is None or not values:
+        return None
     wanted = filters.get(name)
     if wanted is None:
         return {**filters, name: values}

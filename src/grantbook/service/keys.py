@@ -37,10 +37,11 @@ _MAX_SECRET: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A caller, the organization of its key, and the key's id."""
+    """A caller, the organization of its key, and when the key expires."""
 
     caller: Caller
     organization_id: str
+    expires_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ def authenticate(desk: Desk, secret: str, trace_id: str | None = None) -> Identi
         raise OrganizationAccessDenied(organization_id=organization_id)
     desk.key_uses.note(organization_id, key.id, now)
     caller = Caller(user_id=key.user_id, api_key_id=key.id, key_line_id=key.line, scopes=key.scopes, trace_id=trace_id)
-    return Identity(caller=caller, organization_id=organization_id)
+    return Identity(caller=caller, organization_id=organization_id, expires_at=key.expires_at)
 
 
 def require_opens(desk: Desk, identity: Identity, organization_id: str) -> None:

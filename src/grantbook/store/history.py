@@ -1,18 +1,19 @@
 """How a change is written down, the same in every store: JSON texts without secrets, and the hash chain."""
 
+from collections.abc import Callable, Iterable
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
 from grantbook.model.errors import TamperedHistory
-from grantbook.model.facts import FACT_KINDS, Fact, key_of
+from grantbook.model.facts import FACT_KINDS, Fact
 from grantbook.store.port import Author, Change, F, Head, Store
 
 NO_HASH: Final = "0" * 64
 EMPTY: Final = Head(revision=0, at=0, hash=NO_HASH)
-_SECRETS: Final = ("digest", "invitation_digest")
-_WITH_SECRETS: Final = tuple(kind for kind in FACT_KINDS if any(name in _SECRETS for name in kind.__struct_fields__))
+SECRETS: Final = ("digest", "invitation_digest")
 
 
 class Recorder:
@@ -22,7 +23,7 @@ class Recorder:
         self.organization_id = organization_id
         self.revision = head.revision + 1
         self.now = now
-        self._author = author
+        self._author = (author.actor_id, author.api_key_id, author.trace_id, author.reason)
         self._hash = head.hash
         self._ordinal = 0
 
@@ -35,29 +36,20 @@ class Recorder:
         fact = after or before
         if fact is None:
             raise ValueError("a change needs a fact before or after it")
-        subject, target = fact.ABOUT
-        unhashed = Change(
-            revision=self.revision,
-            ordinal=self._ordinal,
-            at=self.now,
-            actor_id=self._author.actor_id,
-            api_key_id=self._author.api_key_id,
-            trace_id=self._author.trace_id,
-            reason=self._author.reason,
-            action=action,
-            kind=type(fact).__name__,
-            key="/".join(key_of(fact)),
-            subject_type=fact.subject_type,
-            subject_id=getattr(fact, subject),
-            target_id=getattr(fact, target) if target else None,
-            before=_text(before),
-            after=_text(after),
-            hash="",
+        told = _TOLD[type(fact)]
+        fields = (
+            self.revision,
+            self._ordinal,
+            self.now,
+            *self._author,
+            action,
+            *told.about(fact),
+            None if before is None else told.text(before),
+            None if after is None else told.text(after),
         )
-        self._hash = _hash_of(self._hash, self.organization_id, unhashed)
+        self._hash = _hash_of(self._hash, self.organization_id, fields)
         self._ordinal += 1
-        msgspec.structs.force_setattr(unhashed, "hash", self._hash)  # nobody has seen it yet
-        return unhashed
+        return Change(*fields, self._hash)
 
 
 def verify(store: Store, organization_id: str) -> int:
@@ -67,7 +59,8 @@ def verify(store: Store, organization_id: str) -> int:
     for change in store.changes(organization_id):
         if change.revision > head.revision:
             break
-        if _hash_of(previous, organization_id, change) != change.hash:
+        *fields, _ = msgspec.structs.astuple(change)
+        if _hash_of(previous, organization_id, fields) != change.hash:
             raise TamperedHistory(organization_id=organization_id, revision=change.revision, ordinal=change.ordinal)
         previous = change.hash
         count += 1
@@ -81,17 +74,40 @@ def fact_in(kind: type[F], text: str) -> F:
     return msgspec.json.decode(text, type=kind)
 
 
-def _text(fact: Fact | None) -> str | None:
-    if fact is None:
-        return None
-    if not isinstance(fact, _WITH_SECRETS):
-        return msgspec.json.encode(fact, order="sorted").decode()
-    values: dict[str, Any] = msgspec.to_builtins(fact)
-    for secret in _SECRETS:
-        values.pop(secret, None)
-    return msgspec.json.encode(values, order="sorted").decode()
+class _Told:
+    """How the facts of one kind are told."""
+
+    def __init__(self, kind: type[Fact]) -> None:
+        subject, target = kind.ABOUT
+        self._kind = kind.__name__
+        self._key: Callable[[Fact], Any] = attrgetter(*kind.KEY)
+        self._is_single = len(kind.KEY) == 1
+        self._subject = attrgetter("subject_type", subject)
+        self._target = attrgetter(target) if target else None
+        self._has_secrets = any(name in SECRETS for name in kind.__struct_fields__)
+
+    def about(self, fact: Fact) -> tuple[str, str, str, str, str | None]:
+        """Kind, key, type and id of the subject, id of the target."""
+        key = self._key(fact)
+        subject_type, subject_id = self._subject(fact)
+        target = None if self._target is None else self._target(fact)
+        return self._kind, key if self._is_single else "/".join(key), subject_type, subject_id, target
+
+    def text(self, fact: Fact) -> str:
+        """The fact as JSON, without its secrets."""
+        if not self._has_secrets:
+            return _SORTED.encode(fact).decode()
+        values: dict[str, Any] = msgspec.to_builtins(fact)
+        for secret in SECRETS:
+            values.pop(secret, None)
+        return _SORTED.encode(values).decode()
 
 
-def _hash_of(previous: str, organization_id: str, change: Change) -> str:
-    *fields, _ = msgspec.structs.astuple(change)
-    return sha256(msgspec.json.encode([previous, organization_id, *fields])).hexdigest()
+_SORTED: Final = msgspec.json.Encoder(order="sorted")
+_PLAIN: Final = msgspec.json.Encoder()
+_TOLD: Final = {kind: _Told(kind) for kind in FACT_KINDS}
+
+
+def _hash_of(previous: str, organization_id: str, fields: Iterable[Any]) -> str:
+    """Over the hash before it and all fields of a change but its own hash."""
+    return sha256(_PLAIN.encode((previous, organization_id, *fields))).hexdigest()

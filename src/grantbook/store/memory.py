@@ -1,9 +1,8 @@
 """The reference store: plain dictionaries behind a lock. It keeps every promise of the port and nothing on disk."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from operator import gt, lt
 from threading import RLock
@@ -13,26 +12,27 @@ from grantbook.model.errors import Conflict
 from grantbook.model.facts import (
     Containment,
     Department,
+    Entity,
     EntityRef,
     Fact,
     Grant,
     Member,
+    Principal,
     key_of,
 )
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
+from grantbook.store.matching import matches
+from grantbook.store.memory_present import MemoryPresent
 from grantbook.store.port import (
     OLDEST_FIRST,
-    SMALL_LETTERS,
     Among,
     Author,
     Change,
-    Contains,
     F,
     Head,
     Lookup,
-    Not,
     Order,
     StoredResponse,
     Where,
@@ -82,7 +82,7 @@ class MemorySnapshot:
                 version.fact  # type: ignore[misc]
                 for versions in self._book.versions.get(kind, {}).values()
                 for version in versions
-                if version.is_in(self.revision) and _matches(version.fact, conditions)
+                if version.is_in(self.revision) and matches(version.fact, conditions)
             ]
 
     def _without_others(self, where: Where) -> Where:
@@ -96,8 +96,8 @@ class MemorySnapshot:
         wanted = set(values)
         return [fact for fact in self.select(kind) if tuple([getattr(fact, name) for name in fields]) in wanted]
 
-    def iterate(self, kind: type[F]) -> Iterator[F]:
-        yield from sorted(self.select(kind), key=key_of)
+    def iterate(self, kind: type[F], *, after: tuple[str, ...] = ()) -> Iterator[F]:
+        yield from sorted((fact for fact in self.select(kind) if key_of(fact) > after), key=key_of)
 
     def page(
         self,
@@ -140,7 +140,7 @@ class MemorySnapshot:
             for change in self._book.changes
             if first <= change.revision <= last
             and (before is None or (change.revision, change.ordinal) < before)
-            and _matches(change, where)
+            and matches(change, where)
         ]
         return found[::-1][skip : skip + limit]
 
@@ -172,6 +172,22 @@ class MemorySnapshot:
 
     def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
         return self._edges(entities, lambda edge: edge.container, lambda edge: edge.member)
+
+    def led_to(
+        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+    ) -> set[EntityRef]:
+        active = {entity.ref for entity in self.select(Entity, {"entity_type": entity_types, "status": "active"})}
+        found = {
+            grant.entity
+            for grant in self.select(Grant, {"access_level": levels})
+            if grant.entity in active and grant.grantee in grantees and grant.is_in_force(at)
+        }
+        frontier = found
+        while frontier:
+            inside = {edge.member for edge in self.select(Containment) if edge.container in frontier}
+            frontier = (inside & active) - found
+            found = found | frontier
+        return found
 
     def _edges(
         self,
@@ -297,6 +313,7 @@ class MemoryStore:
         self.lock = RLock()
         self.lookups: dict[tuple[Lookup, str], str] = {}
         self.user_organizations: dict[str, set[str]] = {}
+        self.commits = 0
         self._key_uses: dict[tuple[str, str], Instant] = {}
 
     @contextmanager
@@ -317,6 +334,7 @@ class MemoryStore:
                 transaction.rollback()
                 raise
             transaction.commit()
+            self.commits += 1
             if book.head.revision or book.responses:
                 self._books[organization_id] = book
 
@@ -350,6 +368,12 @@ class MemoryStore:
             used = {id_: self._key_uses.get((organization_id, id_)) for id_ in key_ids}
         return {id_: at for id_, at in used.items() if at is not None}
 
+    def present(self) -> MemoryPresent:
+        return MemoryPresent(self)
+
+    def filling(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def organization_ids(self) -> list[str]:
         with self.lock:
             return sorted(id_ for id_, book in self._books.items() if book.head.revision)
@@ -362,33 +386,3 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-def _matches(fact: Fact | Change, where: Sequence[Where]) -> bool:
-    return not where or any(
-        all(_holds(_value(fact, name), wanted) for name, wanted in conditions.items()) for conditions in where
-    )
-
-
-def _value(fact: Fact | Change, name: str) -> Any:
-    name, _, key = name.partition(".")
-    value = getattr(fact, name)
-    if not key:
-        return value
-    return (json.loads(value or "{}") if isinstance(fact, Change) else value).get(key)
-
-
-def _holds(value: Any, wanted: Any) -> bool:
-    match wanted:
-        case Not():
-            return value is not None and value != wanted.value
-        case Contains():
-            return value is not None and _lower(wanted.text) in _lower(value)
-        case None | str() | int():
-            return bool(value == wanted)
-        case _:
-            return value in wanted
-
-
-def _lower(text: str) -> str:
-    return text.translate(SMALL_LETTERS)

@@ -9,16 +9,16 @@ or is among the values of another kind. "attributes.x" is the text under x in a 
 them are a disjunction; none at all means every fact of the kind.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from grantbook.model.facts import Containment, Department, EntityRef, Fact
+from grantbook.model.facts import Containment, Department, EntityRef, Fact, Principal
 from grantbook.model.instants import Instant
 
 F = TypeVar("F", bound=Fact)
@@ -91,8 +91,11 @@ class Head:
     hash: str
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact changed in one revision; `before` and `after` are JSON texts without secrets. `hash` comes last."""
+class Change(msgspec.Struct, frozen=True):
+    """One fact changed in one revision; `before` and `after` are JSON texts without secrets. `hash` comes last.
+
+    The fields are in the order of a row, and of what is hashed.
+    """
 
     revision: int
     ordinal: int
@@ -122,6 +125,92 @@ class StoredResponse:
     body: bytes
 
 
+class Notice(NamedTuple):
+    """That a fact changed: as much of a `Change` as a cache of facts has to know."""
+
+    kind: str
+    subject_type: str
+    subject_id: str
+    target_id: str | None
+    before: str | None
+    after: str | None
+
+
+class StandingRow(NamedTuple):
+    """("member", state, None), ("role", role id, its capabilities as JSON or None where there is no such role),
+    ("department", id, parent id) for each department joined and all above it that are there."""
+
+    user_id: str
+    part: str
+    value: str
+    detail: str | None
+
+
+class OutlineRow(NamedTuple):
+    """("entity", .., status, owner, access mode), ("target", .., target), ("container", .., container)."""
+
+    part: str
+    entity_type: str
+    entity_id: str
+    status: str | None
+    other_type: str
+    other_id: str
+    access_mode: str | None
+
+
+class GrantRow(NamedTuple):
+    """A live grant, as far as it decides."""
+
+    entity_type: str
+    entity_id: str
+    grantee_type: str
+    grantee_id: str
+    access_level: str
+    id: str
+    starts_at: Instant | None
+    expires_at: Instant | None
+
+
+class Present(Protocol):
+    """The newest state of every organization, for a cache of facts: cheap to ask, and to ask whether it moved.
+
+    Everything asked within one `reading` is of one state. Rows may be plain tuples. For one thread at a time.
+    """
+
+    def version(self) -> int:
+        """A number that is another one after every commit, of whatever process. Raises StoreUnavailable."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """One state for every question within it. Raises StoreUnavailable."""
+
+    def revision(self, organization_id: str) -> int:
+        """The newest revision; 0 for an unknown organization."""
+
+    def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
+        """The first changes of the revisions after `after`, oldest first."""
+
+    def is_deleted(self, organization_id: str) -> bool:
+        """Whether the organization was deleted."""
+
+    def standings(self, organization_id: str, user_ids: Collection[str]) -> Sequence[StandingRow]:
+        """Membership, roles and departments of the users, in no promised order."""
+
+    def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
+        """Those of the users whom a live grant names."""
+
+    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> Sequence[OutlineRow]:
+        """The entities, their access targets and what contains each directly; of the same ids, maybe of other types."""
+
+    def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> Sequence[GrantRow]:
+        """Live grants on each entity to grantees with these ids."""
+
+    def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> Sequence[GrantRow]:
+        """Live grants on the entity, at most `limit` of them, in no promised order."""
+
+    def close(self) -> None:
+        """Release the connection."""
+
+
 class Snapshot(Protocol):
     """Consistent reads of one organization at one revision."""
 
@@ -137,8 +226,8 @@ class Snapshot(Protocol):
     def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
         """Facts in which these fields together have one of these combinations, in no promised order, each once."""
 
-    def iterate(self, kind: type[F]) -> Iterator[F]:
-        """Every fact of a kind in order of its key, read in parts as it goes. Not while writing."""
+    def iterate(self, kind: type[F], *, after: tuple[str, ...] = ()) -> Iterator[F]:
+        """Every fact of a kind in order of its key, or those after a key, in parts as it goes. Not while writing."""
 
     def page(
         self,
@@ -189,6 +278,12 @@ class Snapshot(Protocol):
 
     def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
         """Every edge downwards from the entities, at any depth, each once."""
+
+    def led_to(
+        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+    ) -> set[EntityRef]:
+        """Active entities that grants in force lead to: those to one of the grantees, at one of the levels, on the
+        entity or on something active that contains it, through active ones at any depth, all of the types."""
 
 
 class Transaction(Snapshot, Protocol):
@@ -251,6 +346,13 @@ class Store(Protocol):
 
     def key_uses(self, organization_id: str, key_ids: Collection[str]) -> dict[str, Instant]:
         """The last use of each of these keys that has one."""
+
+    def present(self) -> Present:
+        """A way of one's own to the newest state of every organization."""
+
+    def filling(self) -> AbstractContextManager[None]:
+        """A block that adds very much. Where the book is still empty it goes faster, and reads are slow until it ends;
+        all else holds, whenever the process ends."""
 
     def organization_ids(self) -> list[str]:
         """Every organization, in order."""

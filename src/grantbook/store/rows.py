@@ -1,6 +1,5 @@
 """Facts as rows and back."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,7 +17,11 @@ class Shape:
         self._kind = kind
         self.names = kind.__struct_fields__
         self._decoders = tuple((name, _DECODERS[name]) for name in self.names if name in _DECODERS)
-        self._encoded = tuple((position, name) for position, name in enumerate(self.names) if name in _DECODERS)
+        self._encoded = tuple(
+            (position, int if name in BOOLEANS else _json)
+            for position, name in enumerate(self.names)
+            if name in _DECODERS
+        )
 
     def read(self, row: Sequence[Any]) -> Fact:
         """The fact in a row."""
@@ -28,18 +31,25 @@ class Shape:
                 values[name] = decode(values[name])
         return self._kind(**values)
 
-    def write(self, fact: Fact) -> list[Any]:
+    def write(self, fact: Fact) -> Sequence[Any]:
         """The row of a fact, in the order of `names`."""
-        values = [getattr(fact, name) for name in self.names]
-        for position, name in self._encoded:
+        row = msgspec.structs.astuple(fact)
+        if not self._encoded:
+            return row
+        values = list(row)
+        for position, encode in self._encoded:
             if values[position] is not None:
-                values[position] = int(values[position]) if name in BOOLEANS else json.dumps(values[position])
+                values[position] = encode(values[position])
         return values
 
 
 def change_of(row: Sequence[Any]) -> Change:
     """The change in a row of its columns."""
-    return Change(**dict(zip(Change.__struct_fields__, row, strict=True)))
+    return Change(*row)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 _STRINGS: Final = msgspec.json.Decoder(tuple[str, ...])

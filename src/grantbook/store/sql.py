@@ -1,7 +1,7 @@
 """The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
 
 import json
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -10,16 +10,20 @@ from typing import Any, cast
 import msgspec
 
 from grantbook.model.errors import Conflict, StoreUnavailable
-from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, key_of
+from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, Principal, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
+from grantbook.store.matching import is_told, matches
 from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, StoredResponse, Where
+from grantbook.store.present import SqlPresent
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
 from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
 
 _KEPT_COUNTS = 1_000
+_FEW_REVISIONS = 500
+_FEW_CHANGES = 500
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
 
 
@@ -86,7 +90,7 @@ class Session:
 
 
 class Counts:
-    """Totals of lists, each good for the revision that it was counted at: a list is read more often than it changes.
+    """Totals of lists, each with the revision that it was counted at: what changed since is added to it.
 
     Holds the most recent `maximum`, and may be used by many threads.
     """
@@ -95,11 +99,6 @@ class Counts:
         self._maximum = maximum
         self._kept: OrderedDict[Any, tuple[int, int]] = OrderedDict()
         self._lock = Lock()
-
-    def find(self, question: Any, revision: int) -> int | None:
-        """The count, if it was made at this revision."""
-        known = self._kept.get(question)
-        return known[1] if known is not None and known[0] == revision else None
 
     def latest(self, question: Any) -> tuple[int, int] | None:
         """The revision that it was counted at last, and the count."""
@@ -153,15 +152,15 @@ class SqlSnapshot:
         prepared = self._statements.find_all(kind, fields, past=self._past is not None)
         return self._facts(kind, prepared, {"combinations": self._dialect.list_value(values)})
 
-    def iterate(self, kind: type[F]) -> Iterator[F]:
-        place: dict[str, Any] = {}
+    def iterate(self, kind: type[F], *, after: tuple[str, ...] = ()) -> Iterator[F]:
         while True:
+            place = {f"after_{name}": value for name, value in zip(kind.KEY, after, strict=bool(after))}
             prepared = self._statements.iterate(kind, past=self._past is not None, is_after=bool(place))
             found = self._facts(kind, prepared, place)
             yield from found
             if len(found) < STREAM_ROWS:
                 return
-            place = {f"after_{name}": getattr(found[-1], name) for name in kind.KEY}
+            after = key_of(found[-1])
 
     def page(
         self,
@@ -184,12 +183,24 @@ class SqlSnapshot:
             return len(self.select(kind, *where))
         shape, values = self._statements.shape_and_values(where)
         question = (self.organization_id, kind, shape, tuple(values.items()))
-        known = self._counts.find(question, self.revision)
-        if known is not None:
-            return known
-        ((count,),) = self._rows(self._statements.count(kind, shape), values)
+        count = self._counted_on(kind, where, self._counts.latest(question))
+        if count is None:
+            ((count,),) = self._rows(self._statements.count(kind, shape), values)
         self._counts.keep(question, self.revision, int(count))
         return int(count)
+
+    def _counted_on(self, kind: type[Fact], where: Sequence[Where], known: tuple[int, int] | None) -> int | None:
+        """The count from an earlier one and what changed since, if that is little and tells enough."""
+        if known is None or not is_told(where) or not 0 <= self.revision - known[0] <= _FEW_REVISIONS:
+            return None
+        revision, count = known
+        if revision < self.revision:
+            recent = self.find_changes({"kind": kind.__name__}, first=revision + 1, skip=0, limit=_FEW_CHANGES + 1)
+            if len(recent) > _FEW_CHANGES:
+                return None
+            for change in recent:
+                count += _is_in(change.after, where) - _is_in(change.before, where)
+        return count
 
     def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
         if self._past is not None:
@@ -217,17 +228,17 @@ class SqlSnapshot:
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         """What was counted before is not counted again: the record only grows."""
         shape, values = self._statements.shape_and_values(where)
-        question = (self.organization_id, Change, first, shape, tuple(values.items()))
         wanted = self._last(last)
-        upto, counted = (last is None and self._counts.latest(question)) or (first - 1, 0)
+        end = wanted if wanted < self.revision else None
+        question = (self.organization_id, Change, first, end, shape, tuple(values.items()))
+        upto, counted = self._counts.latest(question) or (first - 1, 0)
         if upto > wanted:
             upto, counted = first - 1, 0
         if upto < wanted:
             values.update(first=upto + 1, last=wanted)
             ((fresh,),) = self._rows(self._statements.count_changes(shape), values)
             counted += int(fresh)
-        if last is None and self._past is None:
-            self._counts.keep(question, wanted, counted)
+        self._counts.keep(question, wanted, counted)
         return counted
 
     def _last(self, last: int | None) -> int:
@@ -247,6 +258,20 @@ class SqlSnapshot:
 
     def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
         return self._edges(entities, "container", "member")
+
+    def led_to(
+        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+    ) -> set[EntityRef]:
+        as_list = self._dialect.list_value
+        values = {
+            "grantees": as_list({grantee.id for grantee in grantees}),
+            "names": as_list([f"{grantee.type}:{grantee.id}" for grantee in grantees]),
+            "types": as_list(entity_types),
+            "levels": as_list(levels),
+            "at": at,
+        }
+        rows = self._rows(self._statements.led_to(past=self._past is not None), values)
+        return {EntityRef(*row) for row in rows}
 
     def _edges(self, entities: Collection[EntityRef], near: str, far: str) -> list[Containment]:
         """Walks by id in SQL, then by type and id here: two types may use the same id."""
@@ -288,7 +313,7 @@ class SqlTransaction(SqlSnapshot):
         author: Author,
         clock: Clock,
     ) -> None:
-        self._opened: dict[type[Fact], list[Fact]] = {}
+        self._opened: defaultdict[type[Fact], list[Fact]] = defaultdict(list)
         self._closed: dict[type[Fact], list[Fact]] = {}
         self._changes: list[Change] = []
         self._flushed: list[Fact] = []
@@ -382,7 +407,7 @@ class SqlTransaction(SqlSnapshot):
             )
 
     def _open(self, fact: Fact) -> None:
-        self._opened.setdefault(type(fact), []).append(fact)
+        self._opened[type(fact)].append(fact)
 
     def _close(self, fact: Fact) -> None:
         """Ends the live version; one that this very transaction made is taken out, for it was never seen."""
@@ -490,6 +515,20 @@ class SqlStore:
             rows = session.all(self._statements.key_uses(), tenant=organization_id, keys=wanted)
         return {str(row[0]): int(row[1]) for row in rows}
 
+    def present(self) -> SqlPresent:
+        return SqlPresent(self._dialect)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        if self.organization_ids():
+            yield
+            return
+        self._dialect.drop_indexes()
+        try:
+            yield
+        finally:
+            self._dialect.make_indexes()
+
     def organization_ids(self) -> list[str]:
         return self._strings(self._statements.organization_ids())
 
@@ -524,6 +563,10 @@ class SqlStore:
             yield session
         finally:
             session.close()
+
+
+def _is_in(told: str | None, where: Sequence[Where]) -> bool:
+    return told is not None and matches(msgspec.json.decode(told), where)
 
 
 def _old(fact: Fact) -> dict[str, str]:

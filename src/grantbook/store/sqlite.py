@@ -2,34 +2,48 @@
 for writes, one connection a thread from the pool."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Engine, Executable, Table, bindparam, create_engine, event, literal_column, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column as sql_column
 from sqlalchemy.sql import func
 
-from grantbook.model.errors import ConfigurationError
+from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
 from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
 from grantbook.store.statements import Condition
+from grantbook.store.tables import LATE_INDEXES
 
 _BUSY_TIMEOUT_S: Final = 30
 _READER_KIB: Final = 4_096  # for each connection; the file itself is mapped
 _WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
+_TEMPORARY: Final = "PRAGMA temp_store=MEMORY"
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
-    "PRAGMA mmap_size=268435456",
-    "PRAGMA temp_store=MEMORY",
+    "PRAGMA mmap_size=2147418112",
+    _TEMPORARY,
 )
 
 
@@ -39,6 +53,7 @@ class SqliteDialect:
     errors = (sqlite3.Error, SQLAlchemyError)
     integrity_errors = (sqlite3.IntegrityError,)
     begin_read = "BEGIN"
+    version = "PRAGMA data_version"
     begin_write = "BEGIN IMMEDIATE"
 
     def __init__(self, url: str) -> None:
@@ -90,12 +105,47 @@ class SqliteDialect:
             where=new.excluded[column] > table.c[column],
         )
 
+    def drop_indexes(self) -> None:
+        with self._indexing() as connection:
+            for index in LATE_INDEXES:
+                index.drop(connection, checkfirst=True)
+
+    def make_indexes(self) -> None:
+        """One at a time: each is sorted, not inserted into, and others may write in between."""
+        if not self._late_indexes_missing():
+            return
+        for index in LATE_INDEXES:
+            with self._indexing() as connection:
+                index.create(connection, checkfirst=True)
+
+    def _late_indexes_missing(self) -> bool:
+        with self.engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'index'").scalars()
+            return not {index.name for index in LATE_INDEXES}.issubset(found)
+
+    @contextmanager
+    def _indexing(self) -> Iterator[Connection]:
+        """A transaction that keeps what it sorts in files. Raises StoreUnavailable."""
+        try:
+            with self.writing_engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA temp_store=FILE")
+                connection.exec_driver_sql(self.begin_write)
+                try:
+                    yield connection
+                    connection.commit()
+                finally:
+                    connection.rollback()
+                    connection.exec_driver_sql(_TEMPORARY)
+        except DBAPIError as error:
+            raise StoreUnavailable from error
+
 
 def open_sqlite(url: str, clock: Clock) -> SqlStore:
     """The store in the file that the URL names, made or brought up to date. Raises ConfigurationError."""
     dialect = SqliteDialect(url)
     try:
         migrate(dialect.engine)
+        dialect.make_indexes()  # a process may have been killed while it filled the book
     except DBAPIError as error:
         raise ConfigurationError(f"cannot use the database file: {error.orig}") from error
     return SqlStore(dialect, clock)

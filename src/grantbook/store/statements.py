@@ -5,10 +5,12 @@ text by the shape of the question: which kind, which fields, one value or many. 
 bound as one value, whatever its length.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import (
+    CompoundSelect,
     Engine,
     Executable,
     Select,
@@ -27,7 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from grantbook.model.facts import Department, Fact
+from grantbook.model.facts import Fact
+from grantbook.store import walks
 from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Where
 from grantbook.store.tables import (
     FACT_TABLES,
@@ -39,6 +42,7 @@ from grantbook.store.tables import (
     revisions,
     user_organizations,
 )
+from grantbook.store.versions import at_past, begun, columns_of, ended_since, live
 
 Form: TypeAlias = str | tuple[type[Fact], str, str]
 Shape: TypeAlias = tuple[tuple[tuple[str, Form], ...], ...]
@@ -67,6 +71,10 @@ class Dialect(Protocol):
     @property
     def integrity_errors(self) -> tuple[type[Exception], ...]:
         """Those of the errors that say that something is there already."""
+
+    @property
+    def version(self) -> str:
+        """Asks for a number that is another one after every commit of another connection."""
 
     @property
     def begin_read(self) -> str:
@@ -99,6 +107,12 @@ class Dialect(Protocol):
 
     def insert_later(self, table: Table, column: str) -> Executable:
         """An INSERT that gives an existing row the value of the column where that is greater."""
+
+    def drop_indexes(self) -> None:
+        """Drop the indexes that can come late."""
+
+    def make_indexes(self) -> None:
+        """Make those of them that are missing."""
 
 
 class Prepared:
@@ -143,11 +157,11 @@ class Statements:
 
         def build() -> Any:
             table = FACT_TABLES[kind]
-            live = select(*_columns(kind)).where(_live(table), self._matching(table, shape, past=past))
+            present = select(*columns_of(kind)).where(live(table), self._matching(table, shape, past=past))
             if not past:
-                return live
-            ended = select(*_columns(kind)).where(_ended_since(table), self._matching(table, shape, past=past))
-            return live.where(_begun(table)).union_all(ended)
+                return present
+            ended = select(*columns_of(kind)).where(ended_since(table), self._matching(table, shape, past=past))
+            return present.where(begun(table)).union_all(ended)
 
         return self._get(("select", kind, shape, past), build)
 
@@ -157,16 +171,40 @@ class Statements:
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
             columns = (table.c[order.field], table.c[kind.KEY[-1]])
-            query = select(*_columns(kind)).where(_live(table), self._matching(table, shape))
+            after: list[Condition] = []
             if is_after:
                 place = tuple_(bindparam("after_at"), bindparam("after_key"))
-                query = query.where(tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place)
+                after = [tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place]
+            if _is_split(shape):
+                return self._split_page(kind, shape, order, after)
+            query = select(*columns_of(kind)).where(live(table), self._matching(table, shape), *after)
             if _narrows(shape) and not _is_served(table, shape, order):
                 columns = (self._dialect.not_by_index(columns[0]), columns[1])
-            ordered = [column.desc() for column in columns] if order.is_descending else columns
-            return query.order_by(*ordered).offset(bindparam("skip")).limit(bindparam("limit"))
+            return query.order_by(*_ordered(columns, order)).offset(bindparam("skip")).limit(bindparam("limit"))
 
         return self._get(("page", kind, shape, order, is_after), build)
+
+    def _split_page(self, kind: type[Fact], shape: Shape, order: Order, conditions: Sequence[Condition]) -> Select[Any]:
+        """The page of the places that any of the alternatives has, each found by its own ids."""
+        table = FACT_TABLES[kind]
+        names = tuple(dict.fromkeys((order.field, kind.KEY[-1], *kind.KEY)))
+        found = self._split(table, shape, names, *conditions).subquery()
+        by = _ordered((found.c[order.field], found.c[kind.KEY[-1]]), order)
+        places = select(found).order_by(*by).offset(bindparam("skip")).limit(bindparam("limit")).subquery()
+        same = (table.c[name] == places.c[name] for name in kind.KEY)
+        by = _ordered((places.c[order.field], places.c[kind.KEY[-1]]), order)
+        return select(*columns_of(kind)).join_from(places, table, and_(live(table), *same)).order_by(*by)
+
+    def _split(self, table: Table, shape: Shape, names: Iterable[str], *conditions: Condition) -> CompoundSelect[Any]:
+        """One query for each alternative: the planner takes a disjunction for a reason to walk through everything."""
+        columns = [table.c[name] for name in names]
+        alternatives = range(len(shape) - 1)
+        return union(
+            *(
+                select(*columns).where(live(table), self._matching(table, shape, only=each), *conditions)
+                for each in alternatives
+            )
+        )
 
     def find_all(self, kind: type[Fact], names: tuple[str, ...], *, past: bool) -> Prepared:
         """Facts in which the fields have one of the `:combinations`."""
@@ -174,7 +212,7 @@ class Statements:
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
             wanted = self._dialect.row_in([table.c[name] for name in names], "combinations")
-            return select(*_columns(kind)).where((_at_past if past else _live)(table), wanted)
+            return select(*columns_of(kind)).where((at_past if past else live)(table), wanted)
 
         return self._get(("find_all", kind, names, past), build)
 
@@ -184,7 +222,7 @@ class Statements:
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
             key = [table.c[name] for name in kind.KEY]
-            query = select(*_columns(kind)).where((_at_past if past else _live)(table))
+            query = select(*columns_of(kind)).where((at_past if past else live)(table))
             if is_after:
                 query = query.where(tuple_(*key) > tuple_(*(bindparam(f"after_{name}") for name in kind.KEY)))
             return query.order_by(*key).limit(STREAM_ROWS)
@@ -194,49 +232,30 @@ class Statements:
     def count(self, kind: type[Fact], shape: Shape) -> Prepared:
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
-            return select(func.count()).select_from(table).where(_live(table), self._matching(table, shape))
+            if _is_split(shape):
+                return select(func.count()).select_from(self._split(table, shape, _unique(table)).subquery())
+            return select(func.count()).select_from(table).where(live(table), self._matching(table, shape))
 
         return self._get(("count", kind, shape), build)
 
     def tally(self, kind: type[Fact], field: str, shape: Shape) -> Prepared:
         def build() -> Any:
             table = FACT_TABLES[kind]
-            matching = select(table.c[field], func.count()).where(_live(table), self._matching(table, shape))
-            return matching.group_by(table.c[field])
+            matching = select(table.c[field], func.count()).where(live(table), self._matching(table, shape))
+            column = table.c[field]
+            return matching.group_by(self._dialect.not_by_index(column) if _narrows(shape) else column)
 
         return self._get(("tally", kind, field, shape), build)
 
     def closure(self, kind: type[Fact], near: str, far: str, *, past: bool) -> Prepared:
-        """Facts whose `near` column is among the ids reached from `:start` by following `near` to `far`.
-
-        UNION drops what was seen before, so a cycle ends.
-        """
-
-        def build() -> Select[Any]:
-            table = FACT_TABLES[kind]
-            inner = table.alias()
-            at = _at_past if past else _live
-            first = select(table.c[near].label("reached")).where(at(table), self._dialect.is_in(table.c[near], "start"))
-            reach = first.cte("reach", recursive=True)
-            step = select(inner.c[far]).where(at(inner), inner.c[near] == reach.c.reached, inner.c[far].is_not(None))
-            reach = reach.union(step)
-            return select(*_columns(kind)).where(at(table), table.c[near].in_(select(reach.c.reached)))
-
+        build = partial(walks.closure, self._dialect, kind, near, far, past=past)
         return self._get(("closure", kind, near, far, past), build)
 
     def departments_below(self, *, past: bool) -> Prepared:
-        """The departments of `:start` and all below them."""
+        return self._get(("below", past), partial(walks.departments_below, self._dialect, past=past))
 
-        def build() -> Select[Any]:
-            table = FACT_TABLES[Department]
-            inner = table.alias()
-            at = _at_past if past else _live
-            first = select(table.c.id.label("reached")).where(at(table), self._dialect.is_in(table.c.id, "start"))
-            reach = first.cte("reach", recursive=True)
-            reach = reach.union(select(inner.c.id).where(at(inner), inner.c.parent_id == reach.c.reached))
-            return select(*_columns(Department)).where(at(table), table.c.id.in_(select(reach.c.reached)))
-
-        return self._get(("below", past), build)
+    def led_to(self, *, past: bool) -> Prepared:
+        return self._get(("led_to", past), partial(walks.led_to, self._dialect, past=past))
 
     def insert_fact(self, kind: type[Fact]) -> Prepared:
         return self.insert(FACT_TABLES[kind])
@@ -261,14 +280,14 @@ class Statements:
     def close_fact(self, kind: type[Fact]) -> Prepared:
         def build() -> Any:
             table = FACT_TABLES[kind]
-            return update(table).where(_live(table), _keyed(table, kind)).values(until_revision=bindparam("revision"))
+            return update(table).where(live(table), _keyed(table, kind)).values(until_revision=bindparam("revision"))
 
         return self._get(("close", kind), build)
 
     def delete_fact(self, kind: type[Fact]) -> Prepared:
         """For a version that the same transaction made."""
         table = FACT_TABLES[kind]
-        return self._get(("delete", kind), lambda: delete(table).where(_live(table), _keyed(table, kind)))
+        return self._get(("delete", kind), lambda: delete(table).where(live(table), _keyed(table, kind)))
 
     def head(self) -> Prepared:
         return self._get(
@@ -418,7 +437,7 @@ class Statements:
         def condition(position: int, name: str, form: Form) -> Condition:
             parameter = _parameter(position, name)
             if isinstance(form, tuple):
-                return _among(table.c[name], *form, parameter, at=_at_past if past else _live)
+                return _among(table.c[name], *form, parameter, at=at_past if past else live)
             # Where ids are named, no other field shall tempt the planner, which does not know how few rows they leave.
             is_searched = _names_id(name, form) or not (_narrows(shape) or _narrows((shape[position],)))
             return self._condition(table, name, form, parameter, is_searched=is_searched)
@@ -470,6 +489,20 @@ def _among(
     return exists().where(at(other), other.c[by] == bindparam(parameter), other.c[field] == column)
 
 
+def _ordered(columns: Sequence[Any], order: Order) -> list[Any]:
+    return [column.desc() if order.is_descending else column for column in columns]
+
+
+def _unique(table: Table) -> list[str]:
+    """What tells one live version from the others, in an index."""
+    return next([each.name for each in index.columns][1:] for index in table.indexes if index.unique)
+
+
+def _is_split(shape: Shape) -> bool:
+    """Whether each of several alternatives names ids of its own, and what they share does not."""
+    return len(shape) > 2 and _narrows(shape) and not _narrows(shape[:1])
+
+
 def _shared(where: Sequence[Where]) -> Where:
     first, *others = where
     return {name: wanted for name, wanted in first.items() if all(_says(each, name, wanted) for each in others)}
@@ -506,36 +539,6 @@ def _parameter(position: int, name: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _columns(kind: type[Fact]) -> list[Any]:
-    return [FACT_TABLES[kind].c[name] for name in kind.__struct_fields__]
-
-
-def _live(table: Any) -> Condition:
-    return and_(table.c.organization_id == bindparam("tenant"), table.c.until_revision.is_(None))
-
-
-def _begun(table: Any) -> Condition:
-    begun: Condition = table.c.since_revision <= bindparam("past")
-    return begun
-
-
-def _ended_since(table: Any) -> Condition:
-    return and_(
-        table.c.organization_id == bindparam("tenant"),
-        table.c.until_revision.is_not(None),
-        table.c.until_revision > bindparam("past"),
-        _begun(table),
-    )
-
-
-def _at_past(table: Any) -> Condition:
-    return and_(
-        table.c.organization_id == bindparam("tenant"),
-        _begun(table),
-        or_(table.c.until_revision.is_(None), table.c.until_revision > bindparam("past")),
-    )
 
 
 def _keyed(table: Table, kind: type[Fact]) -> Condition:

@@ -140,8 +140,8 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
         "grants",
         Grant,
         ("grantee_id",),
-        ("created_at", "id"),
-        ("entity_type", "created_at", "id"),
+        ("created_at", "id", "entity_type", "grantee_type"),
+        ("entity_type", "created_at", "id", "grantee_type"),
         unique=("entity_id", "entity_type", "grantee_id", "grantee_type"),
     ),
     ApiKey: _fact_table("api_keys", ApiKey, ("digest",), ("user_id",), ("created_at", "id")),
@@ -230,6 +230,14 @@ lookups: Final = _table(
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("kind", "key"),
 )
+
+LATE_INDEXES: Final = tuple(
+    sorted(
+        (index for table in (FACT_TABLES[Grant], changes) for index in table.indexes if not index.unique),
+        key=lambda index: str(index.name),
+    )
+)
+"""What makes a book quick to read and slow to fill: of no use to one that adds, and keeps nothing from being wrong."""
 
 user_organizations: Final = _table(
     "user_organizations",

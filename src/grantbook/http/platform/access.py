@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 
 from grantbook.http import requests, responses
 from grantbook.http.exchange import Answer, Exchanged
@@ -11,7 +12,7 @@ from grantbook.http.platform import rendering
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.instants import from_datetime
-from grantbook.service import decisions, gates, grants
+from grantbook.service import decisions, gates, grants, overview
 from grantbook.service.desk import Reading, Writing
 
 routes = router("Access grants")
@@ -146,9 +147,16 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
 
 @routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))
 def get_access_overview(organization_id: str, exchange: Exchanged) -> Response:
-    """Slices, stores and their grants at a glance: everything for admins, for others what they reach."""
+    """Slices, stores and their grants at a glance: everything for admins, for others what they reach.
+
+    All of it, however much that is, as of one revision: it is sent while it is read.
+    """
     with exchange.reading(organization_id) as reading:
-        return Answer(rendering.overview(decisions.overview(reading))).response()
+        found = overview.overview(exchange.desk, reading)
+    text = rendering.overview(found)
+    if found.can_view_all:
+        return StreamingResponse(text, media_type="application/json")
+    return Response(b"".join(text), media_type="application/json")
 
 
 def _grants_on(exchange: Any, organization_id: str, entity: EntityRef, paging: Paging) -> Response:

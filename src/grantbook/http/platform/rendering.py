@@ -1,20 +1,25 @@
 """Facts and answers in the shapes of the wire. Names are looked up for a whole answer at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
 
-from grantbook.model.facts import EntityRef, Grant, Principal
+import msgspec
+
+from grantbook.model.facts import Entity, EntityRef, Grant, Principal
 from grantbook.model.instants import Instant, to_text
 from grantbook.model.resolution import Access, Path
 from grantbook.service import names
-from grantbook.service.decisions import Decision, Overview
+from grantbook.service.decisions import Decision
 from grantbook.service.desk import Reading, token_of
 from grantbook.service.entities import EntityView
 from grantbook.service.knowledge import is_composite
 from grantbook.service.names import NO_NAME
+from grantbook.service.overview import Overview
 
 Json = dict[str, Any]
 _SLICE = "knowledge_slice"
+_OVERVIEW_PART: Final = 1_000
 
 
 def grants(reading: Reading, found: Sequence[Grant]) -> list[Json]:
@@ -127,6 +132,20 @@ def resolved_access(
     }
 
 
+def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> list[Json]:
+    """Entities that a user reaches, in the order given."""
+    render = paths_of(reading, found.values())
+    return [
+        {
+            "entity_type": ref.type,
+            "entity_id": ref.id,
+            "access_level": access.level,
+            "grant_paths": entity_paths(render, ref, access.paths),
+        }
+        for ref, access in found.items()
+    ]
+
+
 def users_with_access(reading: Reading, entity: EntityRef, found: Mapping[str, Access]) -> Json:
     """Who reaches an entity."""
     render = paths_of(reading, found.values())
@@ -160,32 +179,15 @@ def explanation(reading: Reading, entity: EntityRef, answer: Decision) -> Json:
     return rendered
 
 
-def overview(found: Overview) -> Json:
-    """The access overview."""
-    composites = {edge.container.id for edge in found.edges if edge.member_type == _SLICE}
-    return {
-        "can_view_all": found.can_view_all,
-        "slices": [
-            {
-                "id": entity.id,
-                "name": entity.name,
-                "is_composite": entity.id in composites or is_composite(entity),
-                "created_by": entity.created_by,
-            }
-            for entity in found.entities
-            if entity.entity_type == _SLICE
-        ],
-        "stores": [
-            {
-                "id": entity.id,
-                "name": entity.name,
-                "created_by": entity.created_by,
-                "access_mode": entity.access_mode,
-            }
-            for entity in found.entities
-            if entity.entity_type == "vector_store"
-        ],
-        "grants": [
+def overview(found: Overview) -> Iterator[bytes]:
+    """The access overview as a text of JSON, in parts."""
+    lists: dict[str, Iterator[Any]] = {
+        "slices": (_overview_slice(entity, found.composite_ids) for entity in found.slices),
+        "stores": (
+            {"id": entity.id, "name": entity.name, "created_by": entity.created_by, "access_mode": entity.access_mode}
+            for entity in found.stores
+        ),
+        "grants": (
             {
                 "id": grant.id,
                 "entity_type": grant.entity_type,
@@ -195,19 +197,33 @@ def overview(found: Overview) -> Json:
                 "access_level": grant.access_level,
             }
             for grant in found.grants
-        ],
-        "slice_store_map": [
-            {"slice_id": edge.container_id, "store_id": edge.member_id}
-            for edge in found.edges
-            if edge.container_type == _SLICE and edge.member_type == "vector_store"
-        ],
-        "composite_members": [
-            {"composite_id": edge.container_id, "member_id": edge.member_id}
-            for edge in found.edges
-            if edge.container_type == _SLICE and edge.member_type == _SLICE
-        ],
-        "admin_users": found.admin_user_ids,
-        "org_member_ids": found.member_ids,
+        ),
+        "slice_store_map": (
+            {"slice_id": edge.container_id, "store_id": edge.member_id} for edge in found.stores_inside
+        ),
+        "composite_members": (
+            {"composite_id": edge.container_id, "member_id": edge.member_id} for edge in found.slices_inside
+        ),
+        "admin_users": iter(found.admin_user_ids),
+        "org_member_ids": iter(found.member_ids),
+    }
+    yield b'{"can_view_all":' + msgspec.json.encode(found.can_view_all)
+    for name, items in lists.items():
+        yield f',"{name}":['.encode()
+        comma = b""
+        while part := list(islice(items, _OVERVIEW_PART)):
+            yield comma + msgspec.json.encode(part)[1:-1]
+            comma = b","
+        yield b"]"
+    yield b"}"
+
+
+def _overview_slice(entity: Entity, composite_ids: Collection[str]) -> Json:
+    return {
+        "id": entity.id,
+        "name": entity.name,
+        "is_composite": entity.id in composite_ids or is_composite(entity),
+        "created_by": entity.created_by,
     }
 
 

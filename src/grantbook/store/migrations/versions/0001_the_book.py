@@ -452,17 +452,17 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(
-        "ix_grants_live_created_at_id",
+        "ix_grants_live_created_at_id_entity_type_grantee_type",
         "grants",
-        ["organization_id", "created_at", "id"],
+        ["organization_id", "created_at", "id", "entity_type", "grantee_type"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_grants_live_entity_type_created_at_id",
+        "ix_grants_live_entity_type_created_at_id_grantee_type",
         "grants",
-        ["organization_id", "entity_type", "created_at", "id"],
+        ["organization_id", "entity_type", "created_at", "id", "grantee_type"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),

@@ -1,0 +1,540 @@
+"""Facts of the present, kept in memory and never out of date.
+
+    with cache:                                   for one thread at a time
+        facts = cache.current("org_...")          as new as the newest commit of any process
+        facts.ranks([("usr_1", ref)], at)         from memory; what is missing is loaded first
+
+Before anything is answered the store is asked for a number that every commit changes. Where it moved, the changes since
+are applied: a changed grant takes the place of the one before it, anything else that changed is dropped, and no more
+than that. What is not there is held too. Memory is bounded: what no question touched for the longest goes first.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count
+from threading import Lock
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from grantbook.engine.held import FOREVER, NONE, Chain, HeldEntity, HeldGrant, HeldUser, access_of, name_of, rank_of
+from grantbook.engine.lists import Lists
+from grantbook.model.errors import LimitExceeded
+from grantbook.model.facts import EVERYONE, EntityRef
+from grantbook.model.instants import Instant
+from grantbook.model.limits import MAX_CONTAINMENT_DEPTH, MAX_DEPARTMENT_DEPTH
+from grantbook.model.resolution import NO_ACCESS, OVERRIDE, Access
+from grantbook.model.vocabulary import LISTED_MODES, Vocabulary
+from grantbook.store.port import Notice, Store
+
+UNKNOWN_USER: Final = -2
+UNKNOWN_ENTITY: Final = -3
+_NOT_HELD: Final = -4
+_MAX_NOTICES: Final = 10_000
+_MAX_WHOLE: Final = 1_000
+_MAX_PROBED: Final = 32
+_ORGANIZATION_BYTES: Final = 3_000
+_USER_BYTES: Final = 600
+_ENTITY_BYTES: Final = 700
+_NAME_BYTES: Final = 100
+_GRANT_BYTES: Final = 200
+_ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
+_EPOCHS: Final = count()
+_NOBODY: Final[frozenset[str]] = frozenset()
+_EVERYONE: Final = name_of(*EVERYONE)
+
+Pair = tuple[str, EntityRef]
+Holders = tuple[tuple[HeldEntity, Chain], ...]
+
+
+class TooMuchToLoad(Exception):
+    """More is missing than the caller is ready to wait for. Nothing was loaded."""
+
+
+class _GrantText(msgspec.Struct):
+    """What the record tells of a grant, as far as it decides."""
+
+    entity_type: str
+    entity_id: str
+    grantee_type: str
+    grantee_id: str
+    access_level: str
+    id: str
+    starts_at: Instant | None
+    expires_at: Instant | None
+
+
+_TEXTS: Final = msgspec.json.Decoder(_GrantText)
+_CAPABILITIES: Final = msgspec.json.Decoder(list[str])
+
+
+class FactCache:
+    """The facts of every organization, in at most about `max_bytes`; 0 keeps nothing from one question to the next.
+
+    Use it in a `with` block, or between `enter` and `leave`; safe to share between threads.
+    """
+
+    def __init__(self, store: Store, vocabulary: Vocabulary, max_bytes: int) -> None:
+        self.present = store.present()
+        self.vocabulary = vocabulary
+        self.spent_bytes = 0
+        self._max_bytes = max_bytes
+        self._organizations: dict[str, OrganizationFacts] = {}
+        self._lock = Lock()
+        self._version = -1
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def enter(self, *, waits: bool = True) -> bool:
+        """As `with` begins; False at once where another thread is in and this one does not wait.
+
+        Raises StoreUnavailable.
+        """
+        if not self._lock.acquire(blocking=waits):
+            return False
+        try:
+            self._version = self.present.version()
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def leave(self) -> None:
+        """As `with` ends."""
+        if self.spent_bytes > self._max_bytes // 2:
+            self._rotate()
+        self._lock.release()
+
+    def current(self, organization_id: str) -> "OrganizationFacts":
+        """The facts of an organization, as new as the block that asks. Raises StoreUnavailable."""
+        facts = self._organizations.get(organization_id)
+        if facts is None:
+            facts = self._organizations[organization_id] = OrganizationFacts(self, organization_id)
+            self.spent_bytes += _ORGANIZATION_BYTES
+        if facts.version != self._version:
+            facts.catch_up()
+            facts.version = self._version
+        return facts
+
+    def close(self) -> None:
+        """Forget everything and release the connection."""
+        with self._lock:
+            self._organizations.clear()
+            self.present.close()
+
+    def _rotate(self) -> None:
+        """What was touched since the last time stays for another round; what was not goes."""
+        self.spent_bytes = 0
+        if not self._max_bytes:
+            self._organizations.clear()
+            return
+        self._organizations = {id_: facts for id_, facts in self._organizations.items() if facts.rotate()}
+
+
+class OrganizationFacts:
+    """What is held of one organization, all of it at `revision`.
+
+    `epoch` is another number whenever who may ask what may have changed: by keys, roles, members, the organization.
+    """
+
+    def __init__(self, cache: FactCache, organization_id: str) -> None:
+        self.id = organization_id
+        self.revision = -1
+        self.version = -1
+        self.epoch = next(_EPOCHS)
+        self._cache = cache
+        self._present = cache.present
+        self._is_deleted = False
+        self._users: dict[str, HeldUser] = {}
+        self._entities: dict[EntityRef, HeldEntity] = {}
+        self._older_users: dict[str, HeldUser] = {}
+        self._older_entities: dict[EntityRef, HeldEntity] = {}
+        self.lists = Lists()
+        self._names: dict[str, str] = {}
+        self._shape = 0
+        self._apply: dict[str, Callable[[Notice], None]] = {
+            "Grant": self._apply_grant,
+            "Member": lambda notice: self._drop_user(notice.subject_id),
+            "DepartmentMember": lambda notice: self._drop_user(notice.target_id),
+            "RoleAssignment": lambda notice: self._drop_user(notice.target_id),
+            "Department": self._apply_department,
+            "Role": lambda notice: self._drop_users_of(name_of("role", notice.subject_id)),
+            "Entity": lambda notice: self._drop_entities(notice.subject_id),
+            "AccessTarget": lambda notice: self._drop_entities(notice.subject_id),
+            "Containment": lambda notice: self._drop_entities(notice.target_id),
+            "ApiKey": lambda _: None,
+        }
+
+    # Questions
+
+    def rank(self, user_id: str, ref: EntityRef, at: Instant) -> int:
+        """The one of `ranks` for one pair."""
+        user, entity = self._users.get(user_id), self._entities.get(ref)
+        if user is None or entity is None or not entity.is_whole or entity.containers or not user.is_known:
+            return self.ranks([(user_id, ref)], at)[0]
+        return NONE if self._is_deleted else rank_of(user, entity, at)
+
+    def ranks(self, pairs: Sequence[Pair], at: Instant, *, max_loads: int | None = None) -> list[int]:
+        """The rung of each user's highest level on the entity; or NONE, UNKNOWN_USER, UNKNOWN_ENTITY.
+
+        Raises TooMuchToLoad where more than `max_loads` of them need what is not held; StoreUnavailable.
+        """
+        found = self._held_ranks(pairs, at)
+        if _NOT_HELD not in found:
+            return found
+        missing = [position for position, rank in enumerate(found) if rank == _NOT_HELD]
+        if max_loads is not None and len(missing) > max_loads:
+            raise TooMuchToLoad
+        with self._present.reading():
+            if self.catch_up_in_reading():
+                missing = list(range(len(pairs)))
+            wanted = [pairs[position] for position in missing]
+            self._load(wanted)
+        for position, rank in zip(missing, self._held_ranks(wanted, at), strict=True):
+            found[position] = rank
+        return found
+
+    def knows(self, user_id: str) -> bool:
+        """Whether the user is a member in any state, or named by a grant. Raises StoreUnavailable."""
+        user = self._user(user_id)
+        if user is None:
+            with self._present.reading():
+                self.catch_up_in_reading()
+                self._load_users([user_id])
+            user = self._users[user_id]
+        return user.is_known
+
+    def has(self, ref: EntityRef) -> bool:
+        """Whether the entity is there, archived or not. Raises StoreUnavailable."""
+        entity = self._entity(ref)
+        if entity is None:
+            with self._present.reading():
+                self.catch_up_in_reading()
+                self._load_entities([ref])
+            entity = self._expect(ref)
+        return entity.is_there
+
+    def access(self, user_id: str, ref: EntityRef, at: Instant) -> Access:
+        """The level with every path, of a user and an entity that are known. Raises StoreUnavailable."""
+        self.ranks([(user_id, ref)], at)  # holds all that it takes
+        user, entity = self._user(user_id), self._entity(ref)
+        holders = None if entity is None else self._holders(entity)
+        if user is None or holders is None:
+            raise RuntimeError("facts that were just asked for are not held")
+        return NO_ACCESS if self._is_deleted else access_of(user, holders, self.id, at)
+
+    def _held_ranks(self, pairs: Sequence[Pair], at: Instant) -> list[int]:
+        users, entities = self._users, self._entities
+        found: list[int] = []
+        for user_id, ref in pairs:
+            user, entity = users.get(user_id), entities.get(ref)
+            if user is not None and entity is not None and entity.is_whole and not entity.containers and user.is_known:
+                found.append(rank_of(user, entity, at))
+            else:
+                found.append(self._held_rank(user_id, ref, at))
+        if self._is_deleted:
+            return [min(rank, NONE) for rank in found]
+        return found
+
+    def _held_rank(self, user_id: str, ref: EntityRef, at: Instant) -> int:
+        user, entity = self._user(user_id), self._entity(ref)
+        if user is None or entity is None:
+            return _NOT_HELD
+        if not user.is_known:
+            return UNKNOWN_USER
+        if not entity.is_there:
+            return UNKNOWN_ENTITY
+        holders = self._holders(entity)
+        if holders is None or any(holder.lacks_grants_to(user) for holder, _ in holders):
+            return _NOT_HELD
+        best = rank_of(user, entity, at)
+        if len(holders) > 1 and entity.admits(user):
+            return max(best, *(holder.granted_rank(user, at) for holder, _ in holders[1:]))
+        return best
+
+    def _holders(self, entity: HeldEntity) -> Holders | None:
+        """The entity and its active containers at any depth, each with its shortest chain (ties: smallest ids).
+
+        None where one of them is not held.
+        """
+        if entity.shape == self._shape:
+            return entity.holders
+        found: dict[EntityRef, tuple[HeldEntity, Chain]] = {entity.ref: (entity, ())}
+        frontier = [entity]
+        for _ in range(MAX_CONTAINMENT_DEPTH + 1):
+            nearer, frontier = frontier, []
+            for inner in nearer:
+                for ref in inner.containers:
+                    container = self._entity(ref)
+                    if container is None:
+                        return None
+                    if ref not in found and container.is_active:
+                        found[ref] = (container, (ref, *found[inner.ref][1]))
+                        frontier.append(container)
+            if not frontier:
+                entity.holders, entity.shape = tuple(found.values()), self._shape
+                return entity.holders
+        raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
+
+    # Loading, always within one reading of the store
+
+    def _load(self, pairs: Sequence[Pair]) -> None:
+        """Whatever decides about these pairs and is not held."""
+        user_ids = {user_id for user_id, _ in pairs if self._user(user_id) is None}
+        if user_ids:
+            self._load_users(user_ids)
+        frontier = {ref for _, ref in pairs}
+        seen: set[EntityRef] = set()
+        while frontier:
+            if absent := [ref for ref in frontier if self._entity(ref) is None]:
+                self._load_entities(absent)
+            seen |= frontier
+            frontier = {ref for inner in frontier for ref in self._expect(inner).containers} - seen
+        self._load_grants(pairs)
+
+    def _load_users(self, user_ids: Collection[str]) -> None:
+        states: dict[str, str] = {}
+        roles: dict[str, list[str]] = {id_: [] for id_ in user_ids}
+        overriding: dict[str, list[str]] = {id_: [] for id_ in user_ids}
+        parents: dict[str, dict[str, str | None]] = {id_: {} for id_ in user_ids}
+        for user_id, part, value, detail in self._present.standings(self.id, user_ids):
+            if part == "member":
+                states[user_id] = value
+            elif part == "department":
+                parents[user_id][value] = detail
+            else:
+                roles[user_id].append(value)
+                if detail is not None and OVERRIDE in detail and OVERRIDE in _CAPABILITIES.decode(detail):
+                    overriding[user_id].append(value)
+        strangers = [id_ for id_ in user_ids if id_ not in states]
+        named = self._present.named_by_grants(self.id, strangers) if strangers else ()
+        for user_id in user_ids:
+            names = [name_of("user", user_id), _EVERYONE]
+            is_active = states.get(user_id) == "active"
+            if is_active:
+                _require_shallow(parents[user_id])
+                names.append(name_of("organization", self.id))
+                names += [name_of("role", id_) for id_ in roles[user_id]]
+                names += [name_of("department", id_) for id_ in parents[user_id]]
+            self._users[user_id] = HeldUser(
+                id=user_id,
+                is_known=user_id in states or user_id in named,
+                is_active=is_active,
+                who=frozenset(self._shared(names)),
+                overriding=tuple(overriding[user_id]) if is_active else (),
+            )
+            self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(names)
+
+    def _load_entities(self, refs: Collection[EntityRef]) -> None:
+        types = self._cache.vocabulary
+        loaded = {ref: HeldEntity(ref=ref, kind=types.entity_type(ref.type), grants={}) for ref in refs}
+        targets: dict[EntityRef, list[str]] = {}
+        containers: dict[EntityRef, list[EntityRef]] = {}
+        for part, entity_type, entity_id, status, other_type, other_id, mode in self._present.outlines(self.id, refs):
+            entity = loaded.get(EntityRef(entity_type, entity_id))
+            if entity is None:
+                continue
+            if part == "entity":
+                entity.is_there = True
+                entity.is_active = status == "active"
+                entity.owner = name_of(other_type, other_id)
+                entity.owner_rank = entity.kind.rank(entity.kind.owner_levels[other_type])
+                entity.is_open = mode not in LISTED_MODES
+            elif part == "target":
+                targets.setdefault(entity.ref, []).append(name_of(other_type, other_id))
+            else:
+                containers.setdefault(entity.ref, []).append(EntityRef(other_type, other_id))
+        for ref, entity in loaded.items():
+            if not entity.is_open:
+                entity.targets = frozenset(self._shared(targets.get(ref, ())))
+            entity.containers = tuple(sorted(containers.get(ref, ())))
+            self._entities[ref] = entity
+            self._cache.spent_bytes += _ENTITY_BYTES + _NAME_BYTES * len(entity.targets)
+
+    def _load_grants(self, pairs: Sequence[Pair]) -> None:
+        """The grants to the users alone, where an entity is asked about for the first time: it may be the last time.
+
+        All of them the next time, unless they are very many.
+        """
+        wanted: dict[EntityRef, set[str]] = {}
+        for user_id, ref in pairs:
+            user, entity = self._user(user_id), self._expect(ref)
+            if user is None or not user.is_known or not entity.is_there:
+                continue
+            for holder, _ in self._holders(entity) or ():
+                if holder.lacks_grants_to(user):
+                    wanted.setdefault(holder.ref, set()).update(user.who - holder.grants.keys())
+        probed: dict[EntityRef, set[str]] = {}
+        for ref, names in wanted.items():
+            entity = self._expect(ref)
+            if not entity.is_wide and (entity.was_probed or len(names) > _MAX_PROBED):
+                self._load_whole(entity)
+            if not entity.is_whole:
+                probed[ref] = {name.partition(":")[2] for name in names}
+                entity.was_probed = True
+        if probed:
+            self._hold_grants(self._present.grants_to(self.id, probed))
+        for ref in probed:
+            grants = self._expect(ref).grants
+            for name in wanted[ref]:
+                grants.setdefault(name)
+            self._cache.spent_bytes += _NAME_BYTES * len(wanted[ref])
+
+    def _load_whole(self, entity: HeldEntity) -> None:
+        rows = self._present.grants_on(self.id, entity.ref, limit=_MAX_WHOLE + 1)
+        entity.is_wide = len(rows) > _MAX_WHOLE
+        if not entity.is_wide:
+            entity.grants = {}
+            self._hold_grants(rows)
+            entity.is_whole = True
+
+    def _hold_grants(self, rows: Iterable[tuple[str, str, str, str, str, str, Instant | None, Instant | None]]) -> None:
+        known, names = 0, self._names
+        entity: HeldEntity | None = None
+        for entity_type, entity_id, grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
+            if entity is None or entity.ref.id != entity_id or entity.ref.type != entity_type:
+                entity = self._expect(EntityRef(entity_type, entity_id))
+            name = name_of(grantee_type, grantee_id)
+            entity.grants[names.setdefault(name, name)] = HeldGrant(
+                entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
+            )
+            known += 1
+        self._cache.spent_bytes += _GRANT_BYTES * known
+
+    def _shared(self, names: Iterable[str]) -> list[str]:
+        """The same texts for the same principals: each is kept once."""
+        return [self._names.setdefault(name, name) for name in names]
+
+    # What is held
+
+    def _user(self, user_id: str) -> HeldUser | None:
+        found = self._users.get(user_id)
+        if found is None:
+            found = self._older_users.pop(user_id, None)
+            if found is not None:
+                self._users[user_id] = found
+                self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(found.who)
+        return found
+
+    def _entity(self, ref: EntityRef) -> HeldEntity | None:
+        found = self._entities.get(ref)
+        if found is None:
+            found = self._older_entities.pop(ref, None)
+            if found is not None:
+                self._entities[ref] = found
+                self._cache.spent_bytes += _ENTITY_BYTES + _GRANT_BYTES * len(found.grants)
+        return found
+
+    def _expect(self, ref: EntityRef) -> HeldEntity:
+        found = self._entity(ref)
+        if found is None:
+            raise RuntimeError("an entity that was just loaded is not held")
+        return found
+
+    def rotate(self) -> bool:
+        """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
+        self._older_users, self._users = self._users, {}
+        self._older_entities, self._entities = self._entities, {}
+        self._names = {}
+        self._shape += 1
+        self.lists.clear()
+        return bool(self._older_users or self._older_entities)
+
+    # Changes
+
+    def catch_up(self) -> None:
+        """Become as new as the store is."""
+        with self._present.reading():
+            self.catch_up_in_reading()
+
+    def catch_up_in_reading(self) -> bool:
+        """Become as new as the state that is being read; whether anything changed."""
+        revision = self._present.revision(self.id)
+        if revision == self.revision:
+            return False
+        notices: list[Notice] = []
+        if 0 <= self.revision < revision:
+            notices = self._present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
+        if not notices or len(notices) > _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
+            self._forget()
+        else:
+            for notice in notices:
+                self._apply[notice.kind](notice)
+                self.lists.apply(notice)
+                if notice.kind in _ABOUT_RIGHTS:
+                    self.epoch = next(_EPOCHS)
+        self.revision = revision
+        return True
+
+    def _forget(self) -> None:
+        self._users, self._older_users, self._entities, self._older_entities = {}, {}, {}, {}
+        self._is_deleted = self._present.is_deleted(self.id)
+        self.epoch = next(_EPOCHS)
+        self._shape += 1
+        self.lists.clear()
+
+    def _apply_grant(self, notice: Notice) -> None:
+        for text, is_there in ((notice.before, False), (notice.after, True)):
+            if text is None:
+                continue
+            told = _TEXTS.decode(text)
+            ref, name = EntityRef(told.entity_type, told.entity_id), name_of(told.grantee_type, told.grantee_id)
+            entity = self._entities.get(ref) or self._older_entities.get(ref)
+            if entity is not None:
+                if is_there:
+                    row = (*ref, told.grantee_type, told.grantee_id, told.access_level, told.id)
+                    self._hold_grants([(*row, told.starts_at, told.expires_at)])
+                elif entity.is_whole:
+                    entity.grants.pop(name, None)
+                else:
+                    entity.grants[name] = None
+            if told.grantee_type == "user":
+                user = self._users.get(told.grantee_id) or self._older_users.get(told.grantee_id)
+                if user is not None and not user.is_active:  # maybe only grants make the user known
+                    self._drop_user(told.grantee_id)
+
+    def _apply_department(self, notice: Notice) -> None:
+        if notice.before is None:  # a membership may have been there before its department
+            self._users, self._older_users = {}, {}
+        else:
+            self._drop_users_of(name_of("department", notice.subject_id))
+
+    def _drop_user(self, user_id: str | None) -> None:
+        if user_id is not None:
+            self._users.pop(user_id, None)
+            self._older_users.pop(user_id, None)
+
+    def _drop_users_of(self, name: str) -> None:
+        for users in (self._users, self._older_users):
+            for user_id in [user.id for user in users.values() if name in user.who]:
+                del users[user_id]
+
+    def _drop_entities(self, entity_id: str | None) -> None:
+        """Those with the id, whatever their type."""
+        if entity_id is not None:
+            for entity_type in self._cache.vocabulary.types:
+                ref = EntityRef(entity_type, entity_id)
+                self._entities.pop(ref, None)
+                self._older_entities.pop(ref, None)
+            self._shape += 1
+
+
+def _require_shallow(parents: dict[str, str | None]) -> None:
+    """Raises LimitExceeded(department_depth) as the definition does."""
+    if len(parents) <= MAX_DEPARTMENT_DEPTH:
+        return
+    for department_id in parents:
+        line: list[str] = []
+        current: str | None = department_id
+        while current is not None and current in parents and current not in line:
+            line.append(current)
+            if len(line) > MAX_DEPARTMENT_DEPTH:
+                raise LimitExceeded(limit="department_depth", maximum=MAX_DEPARTMENT_DEPTH)
+            current = parents[current]

@@ -1,0 +1,386 @@
+"""The decision routes in front of the application: raw ASGI, answered on the event loop from the facts that are held.
+
+Only what is asked in the plain form is answered here: a well-formed question about the present by a known key. All else
+goes on to the same routes in `decisions`, which document them and explain what is wrong. Where facts must be loaded in
+bulk, or another thread holds them, the answer is worked out in a thread.
+"""
+
+import logging
+import random
+import re
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+
+from grantbook.engine import lookup
+from grantbook.engine.facts_cache import OrganizationFacts, TooMuchToLoad
+from grantbook.engine.held import NONE
+from grantbook.engine.lists import KeptList
+from grantbook.http import errors
+from grantbook.http.exchange import STRANGER, secret_of
+from grantbook.http.middleware import SANE_TRACE_ID, App, Receive, Scope, Send, replay
+from grantbook.http.paging import MAX_CURSOR, Paging
+from grantbook.http.platform import rendering
+from grantbook.model.errors import GrantbookError
+from grantbook.model.facts import EntityRef
+from grantbook.model.ids import is_id
+from grantbook.model.limits import (
+    DEFAULT_PAGE,
+    MAX_BATCH_BODY_BYTES,
+    MAX_BATCH_CHECKS,
+    MAX_BODY_BYTES,
+    MAX_ID_LENGTH,
+    MAX_PAGE,
+    MAX_SKIP,
+)
+from grantbook.model.resolution import Access
+from grantbook.model.vocabulary import EntityType, Vocabulary
+from grantbook.service import asking, decisions
+from grantbook.service.admission import Admissions, Asker
+from grantbook.service.asking import Listing, ListQuestion
+from grantbook.service.decisions import Check, Decision
+from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
+
+_ROUTE: Final = re.compile(r"/v1/organizations/([^/]+)/access/(check|check/batch|explain|entities|users)")
+_SCOPE: Final = "check"
+_INLINE_LOADS: Final = 20
+"""So many pairs may be loaded on the event loop: each takes some tens of microseconds."""
+_JSON: Final = (b"content-type", b"application/json")
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+_log = logging.getLogger(__name__)
+
+Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Word: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class _AtLeast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    at_least: Id
+
+
+class _Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    user_id: Id
+    entity_type: Word
+    entity_id: Id
+    access_level: Word
+
+
+class _OneQuestion(_Question, frozen=True, forbid_unknown_fields=True):
+    consistency: Literal["full"] | _AtLeast | None = None
+
+
+class _Questions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    checks: Annotated[list[_Question], msgspec.Meta(min_length=1, max_length=MAX_BATCH_CHECKS)]
+    consistency: Literal["full"] | _AtLeast | None = None
+
+
+_ONE: Final = msgspec.json.Decoder(_OneQuestion)
+_MANY: Final = msgspec.json.Decoder(_Questions)
+
+
+class NotPlain(Exception):
+    """The request is not of the form that is answered here."""
+
+
+class _Request(msgspec.Struct):
+    """One question as it came."""
+
+    organization_id: str
+    name: str
+    credential: tuple[bool, bytes]
+    secret: str
+    at_least: int
+    body: Any
+    trace_id: str
+
+
+class HotRoutes:
+    """Answers what it can, and hands the rest to the application."""
+
+    def __init__(self, desk: Desk, app: App) -> None:
+        self._desk = desk
+        self._app = app
+        self._admissions = Admissions(desk)
+        self._items = _items(desk.vocabulary)
+        self._ranks = {name: kind.ranks for name, kind in desk.vocabulary.types.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = _ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        body: bytes | None = None
+        headers = dict(scope["headers"])
+        trace_id = _trace_id(headers)
+        try:
+            request = _request(scope, headers, route[1], route[2], trace_id)
+            if scope["method"] == "POST":
+                body = await _read(receive)
+                request.body = _decoded(request, body)
+            answer = self._at_once(request)
+            if answer is None:
+                answer = await run_in_threadpool(self._patiently, request)
+        except NotPlain:
+            await self._app(scope, receive if body is None else replay(body, receive), send)
+        except GrantbookError as error:
+            await errors.response_of(error, trace_id, {"X-Request-ID": trace_id})(scope, receive, send)
+        except Exception:
+            _log.exception("a decision failed")
+            await errors.response_of(GrantbookError(), trace_id, {"X-Request-ID": trace_id})(scope, receive, send)
+        else:
+            await _send(send, answer, trace_id)
+
+    def _at_once(self, request: _Request) -> bytes | None:
+        """The answer, where no thread has to wait for it."""
+        desk = self._desk
+        if not desk.facts.enter(waits=False):
+            return None
+        try:
+            asker = self._admissions.find(desk.facts, request.credential, request.organization_id)
+            if asker is None:
+                return None
+            facts = desk.facts.current(request.organization_id)
+            asking.require_reached(facts, request.at_least)
+            if type(request.body) is not _ListRequest:
+                render = self._decide(facts, asker, request, _INLINE_LOADS)
+            else:
+                found = asking.find_list(desk, facts, request.body.question(desk, asker))
+                if found is None:
+                    return None
+                render = partial(self._page, request, found)
+        except TooMuchToLoad:
+            return None
+        finally:
+            desk.facts.leave()
+        return render if isinstance(render, bytes) else render()
+
+    def _patiently(self, request: _Request) -> bytes:
+        """The answer, in a thread that may wait for the key, for facts and for other threads."""
+        desk = self._desk
+        with desk.facts:
+            asker = self._admissions.find(desk.facts, request.credential, request.organization_id)
+        if asker is None:
+            asker = self._admissions.admit(request.credential, request.secret, request.organization_id, _SCOPE)
+        if type(request.body) is _ListRequest:
+            question = request.body.question(desk, asker)
+            found = asking.get_list(desk, request.organization_id, question, at_least=request.at_least)
+            return self._page(request, found)
+        with desk.facts:
+            facts = desk.facts.current(request.organization_id)
+            asking.require_reached(facts, request.at_least)
+            render = self._decide(facts, asker, request, None)
+        return render if isinstance(render, bytes) else render()
+
+    def _decide(
+        self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None
+    ) -> bytes | Callable[[], bytes]:
+        """The answer, or how to go on without holding the cache."""
+        if request.name == "check":
+            return self._check(facts, asker, request.body)
+        if request.name == "check/batch":
+            return self._batch(facts, asker, request, max_loads)
+        question = _check_of(request.body)
+        access = asking.access(self._desk, facts, asker, question)
+        return partial(self._explanation, request, asker, question, access, facts.revision)
+
+    def _check(self, facts: OrganizationFacts, asker: Asker, asked: _Question) -> bytes:
+        try:
+            rung = self._ranks[asked.entity_type][asked.access_level]
+        except KeyError:
+            raise NotPlain from None
+        rank = facts.rank(asked.user_id, EntityRef(asked.entity_type, asked.entity_id), self._desk.clock())
+        if rank < NONE or not (asker.asks_about_anybody or asked.user_id == asker.user_id):
+            raise asking.refusal(self._desk.vocabulary, _check_of(asked), rank)
+        item = self._items[asked.entity_type][rank >= rung][rank]
+        return b'%b,"revision":"%b"}' % (item[:-1], token_of(facts.id, facts.revision).encode())
+
+    def _batch(self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None) -> bytes:
+        """Answers are put together from texts made once: all that can be said about a known pair."""
+        checks: list[_Question] = request.body.checks
+        items, anybody, own = self._items, asker.asks_about_anybody, asker.user_id
+        try:
+            wanted = [self._ranks[each.entity_type][each.access_level] for each in checks]
+        except KeyError:
+            raise NotPlain from None
+        pairs = [(each.user_id, EntityRef(each.entity_type, each.entity_id)) for each in checks]
+        ranks = facts.ranks(pairs, self._desk.clock(), max_loads=max_loads)
+        texts = [
+            items[each.entity_type][rank >= rung][rank]
+            if rank >= NONE and (anybody or each.user_id == own)
+            else self._error(each, rank, request.trace_id)
+            for each, rank, rung in zip(checks, ranks, wanted, strict=True)
+        ]
+        revision = token_of(facts.id, facts.revision).encode()
+        return b'{"results":[%b],"revision":"%b"}' % (b",".join(texts), revision)
+
+    def _error(self, each: _Question, rank: int, trace_id: str) -> bytes:
+        error = asking.refusal(self._desk.vocabulary, _check_of(each), rank)
+        told = errors.body_of(error, trace_id)
+        return msgspec.json.encode({"allowed": False, "access_level": None, "error": told})
+
+    def _explanation(self, request: _Request, asker: Asker, question: Check, access: Access, revision: int) -> bytes:
+        """Names and remedies are of the newest state, as anything that is only told."""
+        desk = self._desk
+        allowed = lookup.reaches(desk.vocabulary, question.entity, access, question.access_level)
+        with desk.reading(request.organization_id, Caller(user_id=asker.user_id)) as reading:
+            answer = Decision(
+                allowed=allowed,
+                access_level=access.level,
+                revision=revision,
+                paths=access.paths,
+                remedies=() if allowed else tuple(decisions.remedies(reading, question)),
+            )
+            return msgspec.json.encode(rendering.explanation(reading, question.entity, answer))
+
+    def _page(self, request: _Request, listing: Listing) -> bytes:
+        asked: _ListRequest = request.body
+        desk = self._desk
+        with desk.reading(request.organization_id, Caller(user_id=STRANGER)) as reading:
+            return msgspec.json.encode(asked.page(reading, listing.found))
+
+
+class _ListRequest:
+    """A list with its filters, and the page of it."""
+
+    def __init__(self, name: str, query: dict[str, str]) -> None:
+        self._is_of_users = name == "users"
+        self._level = query.pop("access_level", None)
+        self._type = query.pop("entity_type", None)
+        self._id = query.pop("entity_id" if self._is_of_users else "user_id", "")
+        skip, limit = (query.pop(each, default) for each, default in (("skip", "0"), ("limit", str(DEFAULT_PAGE))))
+        cursor = query.pop("cursor", None)
+        if query or not (self._id and _NUMBER.fullmatch(skip) and _NUMBER.fullmatch(limit)):
+            raise NotPlain
+        if int(skip) > MAX_SKIP or not 1 <= int(limit) <= MAX_PAGE or len(cursor or "") > MAX_CURSOR:
+            raise NotPlain
+        if self._is_of_users and self._type is None:
+            raise NotPlain
+        self._paging = Paging(int(skip), int(limit), cursor)
+
+    def question(self, desk: Desk, asker: Asker) -> ListQuestion:
+        if self._is_of_users:
+            desk.vocabulary.entity_type(self._type or "")
+            return asking.users_of(desk, asker, EntityRef(self._type or "", self._id), access_level=self._level)
+        return asking.entities_of(desk, asker, self._id, entity_type=self._type, access_level=self._level)
+
+    def page(self, reading: Reading, found: KeptList) -> dict[str, Any]:
+        """The page, with the names that its paths name."""
+        after = self._paging.after(tuple[str, str])
+        first = self._paging.skip
+        if after is not None:
+            first = found.first_after(after[1] if self._is_of_users else EntityRef(*after))
+        part = slice(first, first + self._paging.limit)
+        shown = dict(zip(found.places[part], found.accesses[part], strict=True))
+        last: tuple[str, str] | None = None
+        if self._is_of_users:
+            ref = EntityRef(self._type or "", self._id)
+            items = rendering.users_with_access(reading, ref, shown)["users"]
+            last = ("user", items[-1]["user_id"]) if items else None
+        else:
+            items = rendering.reached_entities(reading, shown)
+            last = next(reversed(shown), None)
+        more = len(found.places) > first + self._paging.limit
+        page = self._paging.page(items, total=len(found.places), last=last, has_more=more)
+        return {**page, "complete": True}
+
+
+def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, name: str, trace_id: str) -> _Request:
+    """What the head of the request says. Raises NotPlain for anything out of the ordinary."""
+    is_list = name in {"entities", "users"}
+    if scope["method"] != ("GET" if is_list else "POST") or len(headers) != len(scope["headers"]):
+        raise NotPlain
+    if not is_list and not _is_short_json(headers, name):
+        raise NotPlain
+    if not is_id(organization_id) or b"transfer-encoding" in headers:
+        raise NotPlain
+    api_key, bearer = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
+    token = headers.get(b"grantbook-at-least")
+    return _Request(
+        organization_id=organization_id,
+        name=name,
+        credential=(not api_key, sha256(api_key or bearer).digest()),
+        secret=secret_of(api_key.decode("latin-1"), bearer.decode("latin-1")),
+        at_least=0 if token is None else _revision_in(organization_id, token.decode("latin-1")),
+        body=_ListRequest(name, _query(scope)) if is_list else None,
+        trace_id=trace_id,
+    )
+
+
+def _is_short_json(headers: dict[bytes, bytes], name: str) -> bool:
+    most = MAX_BATCH_BODY_BYTES if name == "check/batch" else MAX_BODY_BYTES
+    length = headers.get(b"content-length", b"")
+    return headers.get(b"content-type") == b"application/json" and length.isdigit() and int(length) <= most
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = dict(given)
+    if len(query) != len(given):
+        raise NotPlain
+    return query
+
+
+def _revision_in(organization_id: str, token: str) -> int:
+    try:
+        return revision_of(organization_id, token)
+    except GrantbookError:
+        raise NotPlain from None
+
+
+def _decoded(request: _Request, body: bytes) -> Any:
+    try:
+        decoded = (_MANY if request.name == "check/batch" else _ONE).decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise NotPlain from None
+    if isinstance(decoded.consistency, _AtLeast):
+        request.at_least = _revision_in(request.organization_id, decoded.consistency.at_least)
+    return decoded
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body; its length was announced, and the server holds the client to it."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def _send(send: Send, body: bytes, trace_id: str) -> None:
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), (b"x-request-id", trace_id.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _trace_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's where it sent a sane one, else a new one: not a secret, so it need not be beyond guessing."""
+    sent = headers.get(b"x-request-id")
+    if sent is not None and SANE_TRACE_ID.fullmatch(sent):
+        return sent.decode()
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _check_of(asked: _Question) -> Check:
+    return Check(
+        user_id=asked.user_id,
+        entity=EntityRef(asked.entity_type, asked.entity_id),
+        access_level=asked.access_level,
+    )
+
+
+def _items(vocabulary: Vocabulary) -> dict[str, tuple[dict[int, bytes], dict[int, bytes]]]:
+    """Every answer about a known pair, by entity type, then denied or allowed, then the rung."""
+
+    def texts(kind: EntityType, *, allowed: bool) -> dict[int, bytes]:
+        levels = {NONE: None, **dict(enumerate(kind.levels))}
+        return {
+            rank: msgspec.json.encode({"allowed": allowed, "access_level": level}) for rank, level in levels.items()
+        }
+
+    return {name: (texts(kind, allowed=False), texts(kind, allowed=True)) for name, kind in vocabulary.types.items()}

@@ -1,0 +1,192 @@
+"""Questions about the present, answered from the facts that this process holds: no reading, no transaction.
+
+    with desk.facts as facts:
+        answers = asking.check_many(desk, facts.current("org_..."), asker, questions)
+
+The rules of who may ask what, and the answers, are those of `decisions`, which also answers about the past.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from grantbook.engine import lists
+from grantbook.engine.facts_cache import UNKNOWN_USER, OrganizationFacts
+from grantbook.engine.held import NONE
+from grantbook.engine.lists import KeptList
+from grantbook.model.errors import GrantbookError, NotFound, PermissionDenied, RevisionNotReached
+from grantbook.model.facts import EntityRef
+from grantbook.model.instants import Instant
+from grantbook.model.resolution import Access
+from grantbook.model.vocabulary import Vocabulary
+from grantbook.service.admission import Asker
+from grantbook.service.decisions import Check, Decision
+from grantbook.service.desk import Desk
+from grantbook.service.values import valid_id
+from grantbook.store.port import Snapshot
+
+
+def check(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -> Decision:
+    """As `decisions.check`, and raises the same. StoreUnavailable where facts cannot be loaded."""
+    (found,) = check_many(desk, facts, asker, [question])
+    if isinstance(found, GrantbookError):
+        raise found
+    return found
+
+
+def check_many(
+    desk: Desk,
+    facts: OrganizationFacts,
+    asker: Asker,
+    questions: Sequence[Check],
+    *,
+    max_loads: int | None = None,
+) -> list[Decision | GrantbookError]:
+    """Each decision in order, without paths, or the error of its question. Raises TooMuchToLoad."""
+    types = desk.vocabulary.types
+    answers: list[Decision | GrantbookError | None] = [None] * len(questions)
+    try:
+        wanted = [types[each.entity.type].ranks[each.access_level] for each in questions]
+        asked = questions
+    except KeyError:
+        answers = [_malformed(desk.vocabulary, each) for each in questions]
+        asked = [each for each, error in zip(questions, answers, strict=True) if error is None]
+        wanted = [types[each.entity.type].ranks[each.access_level] for each in asked]
+    ranks = facts.ranks([(each.user_id, each.entity) for each in asked], desk.clock(), max_loads=max_loads)
+    revision = facts.revision
+    anybody, own = asker.asks_about_anybody, asker.user_id
+    found = [
+        Decision(
+            allowed=rank >= rung,
+            access_level=types[each.entity.type].levels[rank] if rank >= 0 else None,
+            revision=revision,
+        )
+        if rank >= NONE and (anybody or each.user_id == own)
+        else refusal(desk.vocabulary, each, rank)
+        for each, rank, rung in zip(asked, ranks, wanted, strict=True)
+    ]
+    if asked is questions:
+        return found
+    rest = iter(found)
+    return [next(rest) if error is None else error for error in answers]
+
+
+def access(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -> Access:
+    """The level and every path. Raises as `check`."""
+    check(desk, facts, asker, question)
+    return facts.access(question.user_id, question.entity, desk.clock())
+
+
+def refusal(vocabulary: Vocabulary, question: Check, rank: int) -> GrantbookError:
+    """Why a question is not answered: malformed, unknown, or else not for this asker to ask."""
+    error = _malformed(vocabulary, question)
+    if error is not None:
+        return error
+    if rank == UNKNOWN_USER:
+        return NotFound("User not found", user_id=question.user_id)
+    entity = question.entity
+    if rank < NONE:
+        return NotFound(f"{entity.type} not found", entity_type=entity.type, entity_id=entity.id)
+    return PermissionDenied(user_id=question.user_id)
+
+
+def _malformed(vocabulary: Vocabulary, question: Check) -> GrantbookError | None:
+    try:
+        valid_id("user_id", question.user_id)
+        valid_id("entity_id", question.entity.id)
+        vocabulary.entity_type(question.entity.type).rank(question.access_level)
+    except GrantbookError as error:
+        return error
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A whole list, and the revision that it is of."""
+
+    found: KeptList
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuestion:
+    """A list to ask for: what it is kept under, who may ask (an error says who not), and how it is made."""
+
+    key: Hashable
+    allow: Callable[[OrganizationFacts], None]
+    make: Callable[[Snapshot, Instant], KeptList]
+
+
+def entities_of(
+    desk: Desk, asker: Asker, user_id: str, *, entity_type: str | None = None, access_level: str | None = None
+) -> ListQuestion:
+    """What does the user reach? By type and id. Raises ValidationFailed; asking, as `decisions.entities_of`."""
+    valid_id("user_id", user_id)
+    _require_filter(desk.vocabulary, entity_type, access_level)
+
+    def allow(facts: OrganizationFacts) -> None:
+        if not facts.knows(user_id):
+            raise NotFound("User not found", user_id=user_id)
+        if not asker.asks_about_anybody and user_id != asker.user_id:
+            raise PermissionDenied(user_id=user_id)
+
+    def make(snapshot: Snapshot, at: Instant) -> KeptList:
+        return lists.of_entities(
+            snapshot, desk.vocabulary, user_id, at, entity_type=entity_type, access_level=access_level
+        )
+
+    return ListQuestion(("entities", user_id, entity_type, access_level), allow, make)
+
+
+def users_of(desk: Desk, asker: Asker, ref: EntityRef, *, access_level: str | None = None) -> ListQuestion:
+    """Who reaches the entity? By id. Raises ValidationFailed; asking, as `decisions.users_of`."""
+    valid_id("entity_id", ref.id)
+    _require_filter(desk.vocabulary, ref.type, access_level)
+    top = len(desk.vocabulary.entity_type(ref.type).levels) - 1
+
+    def allow(facts: OrganizationFacts) -> None:
+        if not facts.has(ref):
+            raise NotFound(f"{ref.type} not found", entity_type=ref.type, entity_id=ref.id)
+        if not asker.asks_about_anybody and facts.ranks([(asker.user_id, ref)], desk.clock()) != [top]:
+            raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
+
+    def make(snapshot: Snapshot, at: Instant) -> KeptList:
+        return lists.of_users(snapshot, desk.vocabulary, ref, at, access_level=access_level)
+
+    return ListQuestion(("users", ref, access_level), allow, make)
+
+
+def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> Listing | None:
+    """The list, if it is kept."""
+    question.allow(facts)
+    kept = facts.lists.find(question.key, desk.clock())
+    return None if kept is None else Listing(kept, facts.revision)
+
+
+def get_list(desk: Desk, organization_id: str, question: ListQuestion, *, at_least: int = 0) -> Listing:
+    """The list, made if need be; not while holding the cache. Raises RevisionNotReached(revision)."""
+    with desk.facts:
+        facts = desk.facts.current(organization_id)
+        require_reached(facts, at_least)
+        found = find_list(desk, facts, question)
+    if found is not None:
+        return found
+    with desk.store.snapshot(organization_id) as snapshot:
+        made = Listing(question.make(snapshot, desk.clock()), snapshot.revision)
+    with desk.facts:
+        facts = desk.facts.current(organization_id)
+        if facts.revision == made.revision:
+            desk.facts.spent_bytes += facts.lists.keep(question.key, made.found)
+    return made
+
+
+def require_reached(facts: OrganizationFacts, at_least: int) -> None:
+    """Raises RevisionNotReached(revision) where the facts are older."""
+    if facts.revision < at_least:
+        raise RevisionNotReached(revision=at_least)
+
+
+def _require_filter(vocabulary: Vocabulary, entity_type: str | None, access_level: str | None) -> None:
+    if entity_type is not None:
+        kind = vocabulary.entity_type(entity_type)
+        if access_level is not None:
+            kind.rank(access_level)

@@ -1,0 +1,111 @@
+"""The present of the reference store, by the same snapshots that answer everything else."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from grantbook.model.facts import (
+    AccessTarget,
+    Containment,
+    DepartmentMember,
+    Entity,
+    EntityRef,
+    Grant,
+    Member,
+    Organization,
+    Role,
+    RoleAssignment,
+)
+from grantbook.store.port import GrantRow, Notice, OutlineRow, Snapshot, StandingRow
+
+if TYPE_CHECKING:
+    from grantbook.store.memory import MemoryStore
+
+
+class MemoryPresent:
+    """See `port.Present`."""
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+
+    def version(self) -> int:
+        with self._store.lock:
+            return self._store.commits
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._store.lock:
+            yield
+
+    def revision(self, organization_id: str) -> int:
+        return self._store.head(organization_id).revision
+
+    def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
+        found = list(self._store.changes(organization_id, after=after))[:limit]
+        return [Notice(*(getattr(change, name) for name in Notice._fields)) for change in found]
+
+    def is_deleted(self, organization_id: str) -> bool:
+        with self._snapshot(organization_id) as snapshot:
+            organization = snapshot.find(Organization, organization_id)
+        return organization is not None and organization.is_deleted
+
+    def standings(self, organization_id: str, user_ids: Collection[str]) -> list[StandingRow]:
+        rows: list[StandingRow] = []
+        with self._snapshot(organization_id) as snapshot:
+            for member in snapshot.select(Member, {"user_id": set(user_ids)}):
+                rows.append(StandingRow(member.user_id, "member", member.state, None))
+            for assigned in snapshot.select(RoleAssignment, {"user_id": set(user_ids)}):
+                role = snapshot.find(Role, assigned.role_id)
+                detail = None if role is None else json.dumps(role.capabilities)
+                rows.append(StandingRow(assigned.user_id, "role", assigned.role_id, detail))
+            for joined in snapshot.select(DepartmentMember, {"user_id": set(user_ids)}):
+                for department in snapshot.departments_above([joined.department_id]):
+                    rows.append(StandingRow(joined.user_id, "department", department.id, department.parent_id))
+        return rows
+
+    def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
+        with self._snapshot(organization_id) as snapshot:
+            found = snapshot.select(Grant, {"grantee_type": "user", "grantee_id": set(user_ids)})
+        return {grant.grantee_id for grant in found}
+
+    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> list[OutlineRow]:
+        ids = {entity.id for entity in entities}
+        with self._snapshot(organization_id) as snapshot:
+            things = snapshot.select(Entity, {"id": ids})
+            targets = snapshot.select(AccessTarget, {"entity_id": ids})
+            edges = snapshot.select(Containment, {"member_id": ids})
+        return [
+            *(
+                OutlineRow("entity", *each.ref, each.status, each.owner_type, each.owner_id, each.access_mode)
+                for each in things
+            ),
+            *(OutlineRow("target", *each.entity, None, *each.target, None) for each in targets),
+            *(OutlineRow("container", *each.member, None, *each.container, None) for each in edges),
+        ]
+
+    def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> list[GrantRow]:
+        return [
+            row
+            for entity, grantee_ids in wanted.items()
+            for row in self._grants(
+                organization_id,
+                {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)},
+            )
+        ]
+
+    def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
+        return self._grants(organization_id, {"entity_type": entity.type, "entity_id": entity.id})[:limit]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _grants(self, organization_id: str, where: Mapping[str, Any]) -> list[GrantRow]:
+        with self._snapshot(organization_id) as snapshot:
+            found = snapshot.select(Grant, where)
+        return [GrantRow(*(getattr(grant, name) for name in GrantRow._fields)) for grant in found]
+
+    @contextmanager
+    def _snapshot(self, organization_id: str) -> Iterator[Snapshot]:
+        with self._store.snapshot(organization_id) as snapshot:
+            yield snapshot

@@ -1,0 +1,82 @@
+"""Statements that walk: up and down departments and containers, and from grants to what they lead to.
+
+UNION drops what was seen before, so a cycle ends.
+"""
+
+from typing import Any, Protocol
+
+from sqlalchemy import Select, bindparam, exists, or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from grantbook.model.facts import Containment, Department, Entity, Fact, Grant
+from grantbook.store.tables import FACT_TABLES
+from grantbook.store.versions import at_past, columns_of, live
+
+
+class Dialect(Protocol):
+    """What walking needs of `statements.Dialect`."""
+
+    def is_in(self, column: Any, parameter: str) -> ColumnElement[bool]:
+        """`column` in the list that is bound as one value."""
+
+    def not_by_index(self, column: Any) -> Any:
+        """The column, such that it is not found by an index."""
+
+
+def closure(dialect: Dialect, kind: type[Fact], near: str, far: str, *, past: bool) -> Select[Any]:
+    """Facts whose `near` column is among the ids reached from `:start` by following `near` to `far`."""
+    table = FACT_TABLES[kind]
+    inner = table.alias()
+    at = at_past if past else live
+    first = select(table.c[near].label("reached")).where(at(table), dialect.is_in(table.c[near], "start"))
+    reach = first.cte("reach", recursive=True)
+    step = select(inner.c[far]).where(at(inner), inner.c[near] == reach.c.reached, inner.c[far].is_not(None))
+    reach = reach.union(step)
+    return select(*columns_of(kind)).where(at(table), table.c[near].in_(select(reach.c.reached)))
+
+
+def departments_below(dialect: Dialect, *, past: bool) -> Select[Any]:
+    """The departments of `:start` and all below them."""
+    table = FACT_TABLES[Department]
+    inner = table.alias()
+    at = at_past if past else live
+    first = select(table.c.id.label("reached")).where(at(table), dialect.is_in(table.c.id, "start"))
+    reach = first.cte("reach", recursive=True)
+    reach = reach.union(select(inner.c.id).where(at(inner), inner.c.parent_id == reach.c.reached))
+    return select(*columns_of(Department)).where(at(table), table.c.id.in_(select(reach.c.reached)))
+
+
+def led_to(dialect: Dialect, *, past: bool) -> Select[Any]:
+    """Types and ids of what grants of `:levels` to `:grantees` lead to, each of them active and of one of `:types`.
+
+    `:names` are the grantees with their types. Whether something is active is asked for each, so that no plan begins
+    with everything that is.
+    """
+    at = at_past if past else live
+    grants, edges = FACT_TABLES[Grant], FACT_TABLES[Containment].alias()
+
+    def is_active(type_: Any, id_: Any) -> ColumnElement[bool]:
+        entity = FACT_TABLES[Entity].alias()
+        same = (entity.c.entity_type == type_, entity.c.id == id_, entity.c.status == "active")
+        return exists().where(at(entity), *same)
+
+    first = select(grants.c.entity_type.label("type"), grants.c.entity_id.label("id")).where(
+        at(grants),
+        dialect.is_in(grants.c.grantee_id, "grantees"),
+        dialect.is_in(dialect.not_by_index(grants.c.entity_type), "types"),
+        dialect.is_in(grants.c.access_level, "levels"),
+        or_(grants.c.starts_at.is_(None), grants.c.starts_at <= bindparam("at")),
+        or_(grants.c.expires_at.is_(None), grants.c.expires_at > bindparam("at")),
+        dialect.is_in(grants.c.grantee_type + ":" + grants.c.grantee_id, "names"),
+        is_active(grants.c.entity_type, grants.c.entity_id),
+    )
+    held = first.cte("held", recursive=True)
+    inside = select(edges.c.member_type, edges.c.member_id).where(
+        at(edges),
+        edges.c.container_type == held.c.type,
+        edges.c.container_id == held.c.id,
+        dialect.is_in(edges.c.member_type, "types"),
+        is_active(edges.c.member_type, edges.c.member_id),
+    )
+    held = held.union(inside)
+    return select(held.c.type, held.c.id)

@@ -1,0 +1,144 @@
+"""Laws 1 and 6 of the cache: whatever it holds, however little it may hold, it answers as the definition does now.
+
+Never an answer of before: not after a change through the same store, nor after one through another that shares the
+database, as another process would.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grantbook.engine.facts_cache import UNKNOWN_ENTITY, UNKNOWN_USER, FactCache, Pair
+from grantbook.engine.held import NONE, name_of
+from grantbook.model.facts import Entity, EntityRef, Fact, Facts, Member
+from grantbook.model.instants import Instant
+from grantbook.model.resolution import access
+from grantbook.model.vocabulary import BUILT_IN
+from grantbook.store.port import Store
+from grantbook.store.sqlite import open_sqlite
+from tests.laws.books import settle
+from tests.worlds import (
+    DAY,
+    NOW,
+    FakeClock,
+    World,
+    deposit,
+    entity,
+    grant,
+    member,
+    organization,
+    subsets,
+    user,
+    withdraw,
+    worlds,
+)
+
+SIZES = {"roomy": 1 << 30, "tiny": 4_000, "off": 0}
+MOMENTS = (NOW - 1, NOW, NOW + 1, NOW + DAY)
+sizes = pytest.mark.parametrize("max_bytes", SIZES.values(), ids=SIZES)
+
+
+@sizes
+@given(world=worlds(), data=st.data())
+def test_the_cache_answers_as_the_definition(
+    shared_store: Store, max_bytes: int, world: World, data: st.DataObject
+) -> None:
+    world = settle(shared_store, world)
+    cache = FactCache(shared_store, BUILT_IN, max_bytes)
+    for at in data.draw(st.permutations(MOMENTS)):
+        require_agreement(cache, world, at, data.draw(st.sampled_from((1, 7, len(world.pairs)))))
+    cache.close()
+
+
+@sizes
+@given(world=worlds(), data=st.data())
+def test_no_change_leaves_an_answer_of_before(
+    shared_store: Store, max_bytes: int, world: World, data: st.DataObject
+) -> None:
+    world = settle(shared_store, world)
+    cache = FactCache(shared_store, BUILT_IN, max_bytes)
+    require_changes_seen(cache, world, data, lambda: shared_store)
+    cache.close()
+
+
+@given(world=worlds(), data=st.data(), seed=st.integers())
+def test_no_change_of_another_process_leaves_an_answer_of_before(
+    two_stores: tuple[Store, Store], world: World, data: st.DataObject, seed: int
+) -> None:
+    world = settle(two_stores[0], world)
+    cache = FactCache(two_stores[0], BUILT_IN, 1 << 30)
+    choose = Random(seed)
+    require_changes_seen(cache, world, data, lambda: choose.choice(two_stores))
+    cache.close()
+
+
+@pytest.fixture(scope="module")
+def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Store]:
+    """Two that know nothing of each other, on one file."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('book')}/book.db"
+    return open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
+
+
+def test_an_entity_with_very_many_grants_is_never_held_whole(store: Store) -> None:
+    world = crowd(1_200)
+    deposit(store, world.organization_id, world.facts)
+    cache = FactCache(store, BUILT_IN, 1 << 30)
+    require_agreement(cache, world, NOW, 1)
+    require_agreement(cache, world, NOW, len(world.pairs))
+    withdraw(store, world.organization_id, world.grants[:600])
+    require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants[:600]), NOW, 9)
+
+
+def crowd(size: int) -> World:
+    """One entity that each of very many people is granted."""
+    ref = EntityRef("vector_store", "vs_crowd")
+    users = [f"usr_{number}" for number in range(size)]
+    facts: list[Fact] = [organization(), entity(ref, owner=user("usr_nobody"), mode="private")]
+    facts += [member(user_id, "active") for user_id in (*users, "usr_none")]
+    facts += [grant(ref, user(user_id), "read") for user_id in users]
+    return World(facts=tuple(facts), users=(*users[::100], "usr_none"), entities=(ref,))
+
+
+def require_changes_seen(cache: FactCache, world: World, data: st.DataObject, writer: Callable[[], Store]) -> None:
+    live: list[Fact] = list(world.facts)
+    gone: list[Fact] = []
+    require_agreement(cache, world, NOW, len(world.pairs))
+    for _ in range(4):
+        going = data.draw(subsets(live, 3))
+        coming = data.draw(subsets(gone, 3)) if gone else []
+        live = [fact for fact in live if fact not in going] + coming
+        gone = [fact for fact in gone if fact not in coming] + going
+        store = writer()
+        withdraw(store, world.organization_id, going)
+        deposit(store, world.organization_id, coming)
+        require_agreement(cache, world.with_facts(live), NOW, data.draw(st.sampled_from((1, len(world.pairs)))))
+
+
+def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -> None:
+    """Every pair, so many at a time: the rung, and for those that are known the paths."""
+    facts = Facts.of(world.organization_id, world.facts)
+    for first in range(0, len(world.pairs), batch):
+        pairs = world.pairs[first : first + batch]
+        with cache:
+            found = cache.current(world.organization_id).ranks(pairs, at)
+        assert found == [expected_rank(facts, world, pair, at) for pair in pairs]
+    with cache:
+        held = cache.current(world.organization_id)
+        for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
+            if rank >= NONE:
+                assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)
+
+
+def expected_rank(facts: Facts, world: World, pair: Pair, at: Instant) -> int:
+    user_id, ref = pair
+    named = {name_of(grant.grantee_type, grant.grantee_id) for grant in world.grants}
+    members = {fact.user_id for fact in world.facts if isinstance(fact, Member)}
+    if user_id not in members and name_of("user", user_id) not in named:
+        return UNKNOWN_USER
+    if ref not in {fact.ref for fact in world.facts if isinstance(fact, Entity)}:
+        return UNKNOWN_ENTITY
+    level = access(facts, BUILT_IN, user_id, ref, at).level
+    return NONE if level is None else BUILT_IN.entity_type(ref.type).rank(level)
