@@ -14,7 +14,6 @@ from grantbook.service.desk import Desk
 from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
 
-
 MEBIBYTE: Final = 1024 * 1024
 DEFAULT_CACHE_MB: Final = 256
 

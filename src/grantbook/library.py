@@ -55,8 +55,8 @@ Named = tuple[str, str]
 class Grantbook:
     """A book of grants in a database: `sqlite:///path`, or `memory:` for a trial that nothing outlives.
 
-    Facts that decide about access are kept in memory, in at most about `cache_mb` MiB; 0 keeps none. Answers are of the
-    newest state all the same. Safe to share between threads. Raises ConfigurationError for a database that cannot be used.
+    Facts that decide about access are kept in memory, in at most about `cache_mb` MiB; 0 keeps none, and the answers
+    are the same. Safe to share between threads. Raises ConfigurationError for a database that cannot be used.
     """
 
     def __init__(

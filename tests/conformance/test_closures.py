@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from grantbook.model.facts import Containment, EntityRef, key_of
+from grantbook.model.facts import Containment, EntityRef, Principal, key_of
 from grantbook.store.port import Store
-from tests.worlds import ORGANIZATION, contains, department, deposit
+from tests.worlds import NOW, ORGANIZATION, contains, department, deposit, entity, grant, user, withdraw
 
 A, B, C, D = (EntityRef("knowledge_slice", f"kslice_{name}") for name in "abcd")
 E = EntityRef("vector_store", "vs_e")
@@ -118,3 +118,32 @@ def test_a_deep_nest_is_walked_to_its_end(store: Store) -> None:
     with store.snapshot(ORGANIZATION) as snapshot:
         assert len(snapshot.containers_of([nest[-1]])) == len(snapshot.contents_of([nest[0]])) == 199
         assert len(snapshot.departments_above(["dept_199"])) == len(snapshot.departments_below(["dept_0"])) == 200
+
+
+def test_grants_lead_to_what_is_active_through_what_is_active(store: Store) -> None:
+    role = Principal("role", "role_1")
+    deposit(
+        store,
+        ORGANIZATION,
+        [
+            *(entity(ref) for ref in (A, B, C, E)),
+            entity(D, status="archived"),
+            *(contains(*pair) for pair in ((A, B), (B, A), (B, E), (D, C))),
+            grant(A, user("usr_1"), "read"),
+            grant(D, user("usr_1"), "read"),
+            grant(C, role, "write", expires_at=NOW + 10),
+            grant(E, Principal("department", "usr_2"), "read"),
+        ],
+    )
+    types, levels = {"knowledge_slice", "vector_store"}, {"read", "write"}
+    with store.snapshot(ORGANIZATION) as snapshot:
+        assert snapshot.led_to([user("usr_1")], types, levels, NOW) == {A, B, E}
+        assert snapshot.led_to([user("usr_1")], {"knowledge_slice"}, levels, NOW) == {A, B}
+        assert snapshot.led_to([user("usr_1"), role], types, {"write"}, NOW) == {C}
+        assert snapshot.led_to([role], types, levels, NOW + 10) == set()
+        assert snapshot.led_to([user("usr_2")], types, levels, NOW) == set()
+        assert snapshot.led_to([], types, levels, NOW) == set()
+    withdraw(store, ORGANIZATION, [contains(B, E)])
+    for revision, found in ((None, {A, B}), (1, {A, B, E})):
+        with store.snapshot(ORGANIZATION, revision=revision) as snapshot:
+            assert snapshot.led_to([user("usr_1")], types, levels, NOW) == found

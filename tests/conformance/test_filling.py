@@ -37,11 +37,15 @@ def _require_readable(store: Store, facts: list[Grant]) -> None:
 
 def test_an_error_while_filling_comes_out_and_the_book_goes_on(store: Store) -> None:
     with pytest.raises(KeyError), store.filling():
-        deposit(store, ORGANIZATION, [member("usr_1")])
-        raise KeyError
+        _fail_after(store)
     with store.filling():
         deposit(store, ORGANIZATION, [member("usr_2")])
     assert store.head(ORGANIZATION).revision == 2
+
+
+def _fail_after(store: Store) -> None:
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    raise KeyError
 
 
 @pytest.fixture

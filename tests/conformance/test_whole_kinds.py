@@ -82,3 +82,15 @@ def test_every_kind_is_iterated_now_and_in_the_past(store: Store, fact: Fact) ->
     with store.snapshot(ORGANIZATION) as snapshot, store.snapshot(ORGANIZATION, revision=1) as past:
         assert list(snapshot.iterate(type(fact))) == []
         assert list(past.iterate(type(fact))) == [fact]
+
+
+def test_a_kind_is_gone_through_from_a_key_on(store: Store) -> None:
+    facts = [assigned(f"role_{number % 3}", f"usr_{number}") for number in range(10)]
+    deposit(store, ORGANIZATION, facts)
+    withdraw(store, ORGANIZATION, facts[:2])
+    ordered = sorted(facts, key=key_of)
+    for revision, there in ((None, [fact for fact in ordered if fact not in facts[:2]]), (1, ordered)):
+        with store.snapshot(ORGANIZATION, revision=revision) as snapshot:
+            for place in (("role_1", ""), key_of(ordered[4]), ("role_9", "")):
+                found = list(snapshot.iterate(RoleAssignment, after=place))
+                assert found == [fact for fact in there if key_of(fact) > place]

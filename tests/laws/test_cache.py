@@ -11,15 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grantbook.engine import lookup
 from grantbook.engine.facts_cache import UNKNOWN_ENTITY, UNKNOWN_USER, FactCache, Pair
 from grantbook.engine.held import NONE, name_of
 from grantbook.model.facts import Entity, EntityRef, Fact, Facts, Member
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import access
 from grantbook.model.vocabulary import BUILT_IN
+from grantbook.service import asking
+from grantbook.service.admission import SYSTEM_ASKER
+from grantbook.service.desk import Desk
 from grantbook.store.port import Store
 from grantbook.store.sqlite import open_sqlite
-from tests.laws.books import settle
+from tests.laws.books import desk_of, settle
 from tests.worlds import (
     DAY,
     NOW,
@@ -82,6 +86,26 @@ def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Store]:
     return open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
 
 
+@given(world=worlds(), data=st.data())
+def test_a_list_that_is_kept_is_the_list_of_now(shared_store: Store, world: World, data: st.DataObject) -> None:
+    """After any change and at any time, also between the moments at which grants begin and end."""
+    world = settle(shared_store, world)
+    desk = desk_of(shared_store)
+    live: list[Fact] = list(world.facts)
+    gone: list[Fact] = []
+    for _ in range(5):
+        for at in data.draw(st.permutations(MOMENTS)):
+            desk.clock = lambda at=at: at  # type: ignore[misc]
+            require_lists(desk, world.with_facts(live), at)
+        going = data.draw(subsets(live, 2))
+        coming = data.draw(subsets(gone, 2)) if gone else []
+        live = [fact for fact in live if fact not in going] + coming
+        gone = [fact for fact in gone if fact not in coming] + going
+        withdraw(shared_store, world.organization_id, going)
+        deposit(shared_store, world.organization_id, coming)
+    desk.facts.close()
+
+
 def test_an_entity_with_very_many_grants_is_never_held_whole(store: Store) -> None:
     world = crowd(1_200)
     deposit(store, world.organization_id, world.facts)
@@ -130,6 +154,22 @@ def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -
         for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
             if rank >= NONE:
                 assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)
+
+
+def require_lists(desk: Desk, world: World, at: Instant) -> None:
+    """Of every user and every entity that is known, as made anew."""
+    with desk.store.snapshot(world.organization_id) as snapshot, desk.facts as cache:
+        facts = cache.current(world.organization_id)
+        users = [user_id for user_id in world.users if facts.knows(user_id)]
+        entities = [ref for ref in world.entities if facts.has(ref)]
+        reached = {user_id: lookup.entities_of(snapshot, BUILT_IN, user_id, at) for user_id in users}
+        reaching = {ref: lookup.users_of(snapshot, BUILT_IN, ref, at) for ref in entities}
+    for user_id in users:
+        question = asking.entities_of(desk, SYSTEM_ASKER, user_id)
+        assert asking.get_list(desk, world.organization_id, question).found.as_dict() == reached[user_id]
+    for ref in entities:
+        question = asking.users_of(desk, SYSTEM_ASKER, ref)
+        assert asking.get_list(desk, world.organization_id, question).found.as_dict() == reaching[ref]
 
 
 def expected_rank(facts: Facts, world: World, pair: Pair, at: Instant) -> int:

@@ -11,8 +11,9 @@ would count as an outsider, whom `all` includes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NoReturn
+
+import msgspec
 
 from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import EVERYONE, EntityRef, Facts, Principal
@@ -26,8 +27,7 @@ PATH_TYPES: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
+class Path(msgspec.Struct, frozen=True, kw_only=True):
     """One reason for access: sufficient alone for its level.
 
     `source` is whom the reason names (grantee, owner, listed target, role); `through` is the chain of containers
@@ -41,8 +41,7 @@ class Path:
     through: tuple[EntityRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Access(msgspec.Struct, frozen=True, kw_only=True):
     """The highest level and every path, highest first; `level` is None when there is none."""
 
     level: str | None

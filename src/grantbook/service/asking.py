@@ -18,9 +18,10 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import Vocabulary
-from grantbook.service.admission import Asker
+from grantbook.service import decisions
+from grantbook.service.admission import SYSTEM_ASKER, Asker
 from grantbook.service.decisions import Check, Decision
-from grantbook.service.desk import Desk
+from grantbook.service.desk import Desk, Reading
 from grantbook.service.values import valid_id
 from grantbook.store.port import Snapshot
 
@@ -177,6 +178,19 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion, *, at_lea
         if facts.revision == made.revision:
             desk.facts.spent_bytes += facts.lists.keep(question.key, made.found)
     return made
+
+
+def resolve(desk: Desk, reading: Reading, user_id: str, *, entity_type: str | None = None) -> KeptList:
+    """What the user reaches now, for the caller of the reading. Raises as `decisions.entities_of`."""
+    decisions.require_may_list(reading, user_id, entity_type, None)
+    question = entities_of(desk, SYSTEM_ASKER, user_id, entity_type=entity_type)
+    return get_list(desk, reading.organization_id, question).found
+
+
+def resolve_users(desk: Desk, reading: Reading, ref: EntityRef) -> KeptList:
+    """Who reaches the entity now, for the caller of the reading. Raises as `decisions.users_of`."""
+    decisions.require_may_list_users(reading, ref, None)
+    return get_list(desk, reading.organization_id, users_of(desk, SYSTEM_ASKER, ref)).found
 
 
 def require_reached(facts: OrganizationFacts, at_least: int) -> None:

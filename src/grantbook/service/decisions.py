@@ -75,7 +75,7 @@ def entities_of(
     reading: Reading, user_id: str, *, entity_type: str | None = None, access_level: str | None = None
 ) -> dict[EntityRef, Access]:
     """What the user reaches, ordered by type and id. Raises ValidationFailed, NotFound(user_id), PermissionDenied."""
-    _require_may_list(reading, user_id, entity_type, access_level)
+    require_may_list(reading, user_id, entity_type, access_level)
     return lookup.entities_of(
         reading.snapshot,
         reading.vocabulary,
@@ -86,26 +86,23 @@ def entities_of(
     )
 
 
-def resolve(
-    reading: Reading, user_id: str, *, entity_type: str | None = None
-) -> tuple[dict[EntityRef, Access], dict[EntityRef, str]]:
-    """What the user reaches, as `entities_of`, and the name of each."""
-    _require_may_list(reading, user_id, entity_type, None)
-    found, facts = lookup.resolve(reading.snapshot, reading.vocabulary, user_id, reading.at, entity_type=entity_type)
-    return found, {ref: facts.entities[ref].name for ref in found}
-
-
 def users_of(reading: Reading, entity: EntityRef, *, access_level: str | None = None) -> dict[str, Access]:
     """Who reaches the entity, ordered by id. Raises ValidationFailed, NotFound(entity), PermissionDenied."""
+    require_may_list_users(reading, entity, access_level)
+    return lookup.users_of(reading.snapshot, reading.vocabulary, entity, reading.at, access_level=access_level)
+
+
+def require_may_list_users(reading: Reading, entity: EntityRef, access_level: str | None) -> None:
+    """Raises ValidationFailed(entity_id, entity_type, access_level), NotFound(entity), PermissionDenied(entity)."""
     valid_id("entity_id", entity.id)
     _check_filter(reading, entity.type, access_level)
     gates.get_entity(reading, entity)
     if "check" not in (reading.caller.scopes or ()) and not gates.administers(reading, entity):
         raise PermissionDenied(entity_type=entity.type, entity_id=entity.id)
-    return lookup.users_of(reading.snapshot, reading.vocabulary, entity, reading.at, access_level=access_level)
 
 
-def _require_may_list(reading: Reading, user_id: str, entity_type: str | None, access_level: str | None) -> None:
+def require_may_list(reading: Reading, user_id: str, entity_type: str | None, access_level: str | None) -> None:
+    """Raises ValidationFailed(user_id, entity_type, access_level), NotFound(user_id), PermissionDenied(user_id)."""
     _check_filter(reading, entity_type, access_level)
     _require_user(reading, user_id)
     if not gates.may_ask_about(reading, user_id):

@@ -14,7 +14,7 @@ from grantbook.service.grants import revoke_dangling
 from grantbook.service.listing import part_of, require_few
 from grantbook.service.members import MemberView, views_of
 from grantbook.service.values import optional_text, valid_id, valid_name
-from grantbook.store.port import Order
+from grantbook.store.port import Order, Where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def view(reading: Reading, department_id: str) -> DepartmentView:
 
 def list_departments(reading: Reading, *, skip: int = 0, limit: int | None = None) -> list[DepartmentView]:
     """In order (created_at, id). Raises LimitExceeded where there are too many without a `limit`."""
-    return _views(reading, part_of(reading, Department, skip=skip, limit=limit))
+    return _views(reading, part_of(reading, Department, skip=skip, limit=limit), is_all=limit is None and not skip)
 
 
 def list_tree(reading: Reading, scope: Collection[str] | None = None) -> list[DepartmentView]:
@@ -114,7 +114,7 @@ def list_tree(reading: Reading, scope: Collection[str] | None = None) -> list[De
     """
     require_few(reading, Department)
     if scope is None:
-        return _views(reading, reading.snapshot.select(Department))
+        return _views(reading, reading.snapshot.select(Department), is_all=True)
     found = reading.snapshot.departments_below(scope)
     if missing := sorted(set(scope) - {each.id for each in found}):
         raise NotFound("Department not found", department_id=missing[0])
@@ -136,14 +136,15 @@ def list_members(
     return [(each, people[each.user_id]) for each in joined]
 
 
-def _views(reading: Reading, found: list[Department]) -> list[DepartmentView]:
+def _views(reading: Reading, found: list[Department], *, is_all: bool = False) -> list[DepartmentView]:
     """In order (created_at, id), with one query for what is above and one for the members."""
     shown = {each.id for each in found}
     if any(each.parent_id not in {None, *shown} for each in found):
         known = {each.id: each for each in reading.snapshot.departments_above(shown)}
     else:
         known = {each.id: each for each in found}
-    counts = reading.snapshot.tally(DepartmentMember, "department_id", {"department_id": shown}) if found else {}
+    where: list[Where] = [] if is_all else [{"department_id": shown}]
+    counts = reading.snapshot.tally(DepartmentMember, "department_id", *where) if found else {}
     lines: dict[str, tuple[str, ...]] = {}
     return [
         DepartmentView(department=each, line=_line(known, each, lines), member_count=counts.get(each.id, 0))

@@ -4,7 +4,7 @@ There is one live grant for each entity and grantee. An expired one no longer co
 created. Times are instants; `None` for "from now" and "until revoked".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,20 +222,19 @@ def _visible(reading: Reading, filters: Where) -> list[Where]:
     for type_, id_ in principals(for_users_and_entities(reading.snapshot, [user_id], []).facts, user_id):
         mine.setdefault(type_, set()).add(id_)
     found = [_narrowed(_narrowed(filters, "grantee_type", {type_}), "grantee_id", ids) for type_, ids in mine.items()]
-    for type_ in reading.vocabulary.bound_types:
-        of_type = _narrowed(filters, "entity_type", {type_})
-        if of_type is not None:
-            found.append(_narrowed(of_type, "entity_id", _administered(reading, type_, filters.get("entity_id"))))
+    for type_, administered in _administered(reading, filters).items():
+        found.append(_narrowed(_narrowed(filters, "entity_type", {type_}), "entity_id", administered))
     return [each for each in found if each is not None]
 
 
-def _administered(reading: Reading, entity_type: str, entity_id: Any) -> set[str]:
-    """Entities of the type on which the caller has the top level; of one entity alone, if one is asked about."""
-    top = reading.vocabulary.entity_type(entity_type).top_level
-    if entity_id is not None:
-        return {entity_id} if gates.has_level(reading, EntityRef(entity_type, entity_id), top) else set()
-    user_id = reading.caller.user_id
-    return sight.ids_of(reading.snapshot, reading.vocabulary, user_id, reading.at, entity_type, top)
+def _administered(reading: Reading, filters: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Entities on which the caller has the top level, by type: of those that the filters leave."""
+    wanted, entity_id = filters["entity_type"], filters.get("entity_id")
+    types = [wanted] if isinstance(wanted, str) else sorted(wanted)
+    if entity_id is None:
+        return sight.administered_by(reading.snapshot, reading.vocabulary, reading.caller.user_id, reading.at, types)
+    top = {type_: reading.vocabulary.entity_type(type_).top_level for type_ in types}
+    return {type_: {entity_id} for type_ in types if gates.has_level(reading, EntityRef(type_, entity_id), top[type_])}
 
 
 def _narrowed(filters: Where | None, name: str, values: set[str]) -> Where | None:

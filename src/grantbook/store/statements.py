@@ -243,7 +243,9 @@ class Statements:
             table = FACT_TABLES[kind]
             matching = select(table.c[field], func.count()).where(live(table), self._matching(table, shape))
             column = table.c[field]
-            return matching.group_by(self._dialect.not_by_index(column) if _narrows(shape) else column)
+            is_asked = any(name == field for conditions in shape for name, _ in conditions)
+            by = column if is_asked or not _narrows(shape) else self._dialect.not_by_index(column)
+            return matching.group_by(by)
 
         return self._get(("tally", kind, field, shape), build)
 

@@ -1,6 +1,6 @@
 """Access grants of an organization: list, create, bulk, update, revoke; resolved access from both sides."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
@@ -9,13 +9,15 @@ from grantbook.http import requests, responses
 from grantbook.http.exchange import Answer, Exchanged
 from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rendering
+from grantbook.http.platform.resolved import resolved_access
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.instants import from_datetime
-from grantbook.service import decisions, gates, grants, overview
+from grantbook.service import asking, gates, grants, overview
 from grantbook.service.desk import Reading, Writing
 
 routes = router("Access grants")
+_STREAMED: Final = 1_000
 
 
 def new_grant(body: requests.BulkGrantEntry) -> grants.NewGrant:
@@ -129,10 +131,16 @@ def list_assistant_grants(organization_id: str, assistant_id: str, exchange: Exc
 def get_resolved_access(
     organization_id: str, user_id: str, exchange: Exchanged, entity_type: str | None = None
 ) -> Response:
-    """Everything that a user reaches, with every path. For oneself, or with `manage_access_control`."""
+    """Everything that a user reaches, with every path. For oneself, or with `manage_access_control`.
+
+    A long answer is sent while it is made.
+    """
     with exchange.reading(organization_id) as reading:
-        found, entity_names = decisions.resolve(reading, user_id, entity_type=entity_type)
-        return Answer(rendering.resolved_access(reading, user_id, found, entity_names)).response()
+        found = asking.resolve(exchange.desk, reading, user_id, entity_type=entity_type)
+        parts = resolved_access(reading, user_id, found)
+    if len(found.places) > _STREAMED:
+        return StreamingResponse(parts, media_type="application/json")
+    return Response(b"".join(parts), media_type="application/json")
 
 
 @routes.get(ORGANIZATION + "/access/users-with-access", **documented(responses.UsersWithAccess))
@@ -141,8 +149,8 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
     """Everybody who reaches an entity, owners and overriding roles included."""
     with exchange.reading(organization_id) as reading:
         ref = gates.entity_ref(reading, entity_type, entity_id)
-        found = decisions.users_of(reading, ref)
-        return Answer(rendering.users_with_access(reading, ref, found)).response()
+        found = asking.resolve_users(exchange.desk, reading, ref)
+        return Answer(rendering.users_with_access(reading, ref, found.as_dict())).response()
 
 
 @routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))

@@ -107,31 +107,6 @@ def entity_paths(render: PathRenderer, ref: EntityRef, paths: Iterable[Path]) ->
     return rendered
 
 
-def resolved_access(
-    reading: Reading, user_id: str, found: Mapping[EntityRef, Access], entity_names: Mapping[EntityRef, str]
-) -> Json:
-    """What a user reaches, in the superset of both published shapes."""
-    render = paths_of(reading, found.values())
-    entities: list[Json] = []
-    slices: list[Json] = []
-    stores: list[Json] = []
-    for ref, access in found.items():
-        paths = entity_paths(render, ref, access.paths)
-        shared = {"access_level": access.level, "grant_paths": paths}
-        entities.append({"entity_type": ref.type, "entity_id": ref.id, **shared})
-        if ref.type == _SLICE:
-            slices.append({"slice_id": ref.id, "slice_name": entity_names.get(ref), **shared})
-        elif ref.type == "vector_store":
-            stores.append({"store_id": ref.id, "store_name": entity_names.get(ref), **shared})
-    return {
-        "user_id": user_id,
-        "resolved_at": to_text(reading.at),
-        "entities": entities,
-        "slice_access": slices,
-        "store_access": stores,
-    }
-
-
 def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> list[Json]:
     """Entities that a user reaches, in the order given."""
     render = paths_of(reading, found.values())
