@@ -50,7 +50,7 @@ class Application(FastAPI):
         await (self.hot or super().__call__)(scope, receive, send)
 
 
-def create_app(desk: Desk, *, public_url: str = "http://localhost") -> FastAPI:
+def create_app(desk: Desk, *, public_url: str = "http://localhost") -> Application:
     """The server's ASGI application. The caller keeps the desk and closes its store.
 
     `public_url` is where people reach it: what links in answers begin with.
