@@ -55,7 +55,7 @@ def load(path: Path, world: World) -> Book:
     grants_s = _add(desk, world.grants)
     with desk.writing(ORGANIZATION_ID, OWNER) as writing:
         _, member_key = keys.create(writing, user_id=world.users[0], name="member")
-    desk.store.close()
+    desk.close()
     return Book(path=path, world=world, key=key, member_key=member_key, directory_s=directory_s, grants_s=grants_s)
 
 

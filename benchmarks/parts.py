@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from benchmarks import books, servers
+from benchmarks import books, importing, servers
 from benchmarks.books import Book
 from benchmarks.machine import SERVER_CORE, memory_mb, pinned
 from benchmarks.measuring import Times, counted_statements, times_of
@@ -26,6 +26,7 @@ _AT_MOST_WRITES: Final = 50
 _BUDGET_S: Final = 1.5
 _HTTP_BULKS: Final = 120
 _KINDS_OF_NAME: Final = 4
+_IMPORTED: Final = 2.5  # so many for each grant of the other parts: 500,000 by default
 _ENOUGH: Final = 10
 _LONGEST_S: Final = 12
 
@@ -85,7 +86,7 @@ def loading(bench: Bench) -> list[Table]:
     ):
         table.add(what, rows, rate, rate / hello)
     table.add("database on disk, MB", None, book.path.stat().st_size / 1e6, None)
-    return [table]
+    return [table, importing.table(bench.directory, int(grants * _IMPORTED))]
 
 
 def lists(bench: Bench) -> list[Table]:
@@ -154,7 +155,7 @@ def _statements(book: Book, asked: Sequence[Question]) -> list[tuple[int, int]]:
         with counted_statements() as counter:
             question.ask(desk, 0)
         found.append((counter.statements, asyncio.run(through_app(question))))
-    desk.store.close()
+    desk.close()
     return found
 
 
@@ -168,7 +169,7 @@ def _in_process(book: Book, asked: Sequence[Question]) -> list[tuple[int, Times]
             at_most = _AT_MOST_WRITES if question.writes else _AT_MOST
             taken = times_of(partial(question.ask, desk), at_most=at_most, budget_s=_BUDGET_S)
             found.append((int(median(sizes)), taken))
-    desk.store.close()
+    desk.close()
     return found
 
 

@@ -6,11 +6,12 @@ bulk, or another thread holds them, the answer is worked out in a thread.
 """
 
 import logging
-import random
 import re
+import uuid
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from itertools import count
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -51,6 +52,8 @@ _SCOPE: Final = "check"
 _INLINE_LOADS: Final = 20
 """So many pairs may be loaded on the event loop: each takes some tens of microseconds."""
 _JSON: Final = (b"content-type", b"application/json")
+_TRACES: Final = str(uuid.uuid4())[:-12]
+_TRACE_NUMBERS: Final = count(uuid.uuid4().node)
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _log = logging.getLogger(__name__)
 
@@ -92,7 +95,8 @@ class _Request(msgspec.Struct):
     organization_id: str
     name: str
     credential: tuple[bool, bytes]
-    secret: str
+    api_key: bytes
+    authorization: bytes
     at_least: int
     body: Any
     trace_id: str
@@ -164,7 +168,7 @@ class HotRoutes:
         with desk.facts:
             asker = self._admissions.find(desk.facts, request.credential, request.organization_id)
         if asker is None:
-            asker = self._admissions.admit(request.credential, request.secret, request.organization_id, _SCOPE)
+            asker = self._admit(request)
         if type(request.body) is _ListRequest:
             question = request.body.question(desk, asker)
             found = asking.get_list(desk, request.organization_id, question, at_least=request.at_least)
@@ -174,6 +178,12 @@ class HotRoutes:
             asking.require_reached(facts, request.at_least)
             render = self._decide(facts, asker, request, None)
         return render if isinstance(render, bytes) else render()
+
+    def _admit(self, request: _Request) -> Asker:
+        secret = secret_of(request.api_key.decode("latin-1"), request.authorization.decode("latin-1"))
+        if not is_id(request.organization_id):
+            raise NotPlain
+        return self._admissions.admit(request.credential, secret, request.organization_id, _SCOPE)
 
     def _decide(
         self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None
@@ -295,15 +305,14 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
         raise NotPlain
     if not is_list and not _is_short_json(headers, name):
         raise NotPlain
-    if not is_id(organization_id) or b"transfer-encoding" in headers:
-        raise NotPlain
-    api_key, bearer = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
+    api_key, authorization = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
     token = headers.get(b"grantbook-at-least")
     return _Request(
         organization_id=organization_id,
         name=name,
-        credential=(not api_key, sha256(api_key or bearer).digest()),
-        secret=secret_of(api_key.decode("latin-1"), bearer.decode("latin-1")),
+        credential=(not api_key, sha256(api_key or authorization).digest()),
+        api_key=api_key,
+        authorization=authorization,
         at_least=0 if token is None else _revision_in(organization_id, token.decode("latin-1")),
         body=_ListRequest(name, _query(scope)) if is_list else None,
         trace_id=trace_id,
@@ -358,12 +367,11 @@ async def _send(send: Send, body: bytes, trace_id: str) -> None:
 
 
 def _trace_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's where it sent a sane one, else a new one: not a secret, so it need not be beyond guessing."""
+    """The caller's where it sent a sane one, else a new one: a UUID of this process, counted on from a random start."""
     sent = headers.get(b"x-request-id")
     if sent is not None and SANE_TRACE_ID.fullmatch(sent):
         return sent.decode()
-    digits = f"{random.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    return f"{_TRACES}{next(_TRACE_NUMBERS) & 0xFFFFFFFFFFFF:012x}"
 
 
 def _check_of(asked: _Question) -> Check:

@@ -15,15 +15,18 @@ def columns_of(kind: type[Fact]) -> list[Any]:
 
 
 def live(table: Any) -> ColumnElement[bool]:
+    """A version that lives now."""
     return and_(table.c.organization_id == bindparam("tenant"), table.c.until_revision.is_(None))
 
 
 def begun(table: Any) -> ColumnElement[bool]:
+    """A version that had begun by then."""
     condition: ColumnElement[bool] = table.c.since_revision <= bindparam("past")
     return condition
 
 
 def ended_since(table: Any) -> ColumnElement[bool]:
+    """A version that lived then, and has ended since."""
     return and_(
         table.c.organization_id == bindparam("tenant"),
         table.c.until_revision.is_not(None),
@@ -33,6 +36,7 @@ def ended_since(table: Any) -> ColumnElement[bool]:
 
 
 def at_past(table: Any) -> ColumnElement[bool]:
+    """A version that lived then, whether or not it lives now."""
     return and_(
         table.c.organization_id == bindparam("tenant"),
         begun(table),
