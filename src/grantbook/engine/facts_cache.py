@@ -17,7 +17,19 @@ from typing import Final, Self
 
 import msgspec
 
-from grantbook.engine.held import FOREVER, NONE, Chain, HeldEntity, HeldGrant, HeldUser, access_of, name_of, rank_of
+from grantbook.engine.held import (
+    FOREVER,
+    NONE,
+    Chain,
+    HeldEntity,
+    HeldGrant,
+    HeldUser,
+    Holders,
+    access_of,
+    name_of,
+    rank_of,
+    rank_within,
+)
 from grantbook.engine.lists import Lists
 from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import EVERYONE, EntityRef
@@ -43,8 +55,8 @@ _EPOCHS: Final = count()
 _NOBODY: Final[frozenset[str]] = frozenset()
 _EVERYONE: Final = name_of(*EVERYONE)
 
-Pair = tuple[str, EntityRef]
-Holders = tuple[tuple[HeldEntity, Chain], ...]
+Pair = tuple[str, tuple[str, str]]
+"""A user, and an entity by type and id."""
 
 
 class TooMuchToLoad(Exception):
@@ -153,9 +165,9 @@ class OrganizationFacts:
         self._present = cache.present
         self._is_deleted = False
         self._users: dict[str, HeldUser] = {}
-        self._entities: dict[EntityRef, HeldEntity] = {}
+        self._entities: dict[tuple[str, str], HeldEntity] = {}
         self._older_users: dict[str, HeldUser] = {}
-        self._older_entities: dict[EntityRef, HeldEntity] = {}
+        self._older_entities: dict[tuple[str, str], HeldEntity] = {}
         self.lists = Lists()
         self._names: dict[str, str] = {}
         self._shape = 0
@@ -174,12 +186,10 @@ class OrganizationFacts:
 
     # Questions
 
-    def rank(self, user_id: str, ref: EntityRef, at: Instant) -> int:
+    def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
         """The one of `ranks` for one pair."""
-        user, entity = self._users.get(user_id), self._entities.get(ref)
-        if user is None or entity is None or not entity.is_whole or entity.containers or not user.is_known:
-            return self.ranks([(user_id, ref)], at)[0]
-        return NONE if self._is_deleted else rank_of(user, entity, at)
+        rank = self._held_rank(user_id, ref, at)
+        return self.ranks([(user_id, ref)], at)[0] if rank == _NOT_HELD else rank
 
     def ranks(self, pairs: Sequence[Pair], at: Instant, *, max_loads: int | None = None) -> list[int]:
         """The rung of each user's highest level on the entity; or NONE, UNKNOWN_USER, UNKNOWN_ENTITY.
@@ -231,33 +241,36 @@ class OrganizationFacts:
         return NO_ACCESS if self._is_deleted else access_of(user, holders, self.id, at)
 
     def _held_ranks(self, pairs: Sequence[Pair], at: Instant) -> list[int]:
-        users, entities = self._users, self._entities
+        user_at, entity_at, otherwise = self._users.get, self._entities.get, self._held_rank
         found: list[int] = []
         for user_id, ref in pairs:
-            user, entity = users.get(user_id), entities.get(ref)
-            if user is not None and entity is not None and entity.is_whole and not entity.containers and user.is_known:
+            user, entity = user_at(user_id), entity_at(ref)
+            if user is not None and entity is not None and entity.is_plain and user.is_known:
                 found.append(rank_of(user, entity, at))
             else:
-                found.append(self._held_rank(user_id, ref, at))
-        if self._is_deleted:
-            return [min(rank, NONE) for rank in found]
-        return found
+                found.append(otherwise(user_id, ref, at))
+        return [min(rank, NONE) for rank in found] if self._is_deleted else found
 
-    def _held_rank(self, user_id: str, ref: EntityRef, at: Instant) -> int:
-        user, entity = self._user(user_id), self._entity(ref)
+    def _held_rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
+        user = self._users.get(user_id) or self._user(user_id)
+        entity = self._entities.get(ref) or self._entity(ref)
         if user is None or entity is None:
             return _NOT_HELD
         if not user.is_known:
             return UNKNOWN_USER
         if not entity.is_there:
             return UNKNOWN_ENTITY
-        holders = self._holders(entity)
-        if holders is None or any(holder.lacks_grants_to(user) for holder, _ in holders):
-            return _NOT_HELD
-        best = rank_of(user, entity, at)
-        if len(holders) > 1 and entity.admits(user):
-            return max(best, *(holder.granted_rank(user, at) for holder, _ in holders[1:]))
-        return best
+        if self._is_deleted:
+            return NONE
+        if entity.is_plain:
+            return rank_of(user, entity, at)
+        if entity.settled != self._shape:
+            holders = self._holders(entity)
+            if holders is None or any(holder.lacks_grants_to(user) for holder, _ in holders):
+                return _NOT_HELD
+            if all(holder.is_whole for holder, _ in holders):
+                entity.settled = self._shape
+        return rank_within(user, entity.holders, at)
 
     def _holders(self, entity: HeldEntity) -> Holders | None:
         """The entity and its active containers at any depth, each with its shortest chain (ties: smallest ids).
@@ -290,7 +303,7 @@ class OrganizationFacts:
         user_ids = {user_id for user_id, _ in pairs if self._user(user_id) is None}
         if user_ids:
             self._load_users(user_ids)
-        frontier = {ref for _, ref in pairs}
+        frontier = {EntityRef(*ref) for _, ref in pairs}
         seen: set[EntityRef] = set()
         while frontier:
             if absent := [ref for ref in frontier if self._entity(ref) is None]:
@@ -334,7 +347,10 @@ class OrganizationFacts:
 
     def _load_entities(self, refs: Collection[EntityRef]) -> None:
         types = self._cache.vocabulary
-        loaded = {ref: HeldEntity(ref=ref, kind=types.entity_type(ref.type), grants={}) for ref in refs}
+        loaded: dict[EntityRef, HeldEntity] = {}
+        for ref in refs:
+            kind = types.entity_type(ref.type)
+            loaded[ref] = HeldEntity(ref=ref, kind=kind, is_bound=kind.is_bound, grants={})
         targets: dict[EntityRef, list[str]] = {}
         containers: dict[EntityRef, list[EntityRef]] = {}
         for part, entity_type, entity_id, status, other_type, other_id, mode in self._present.outlines(self.id, refs):
@@ -394,6 +410,7 @@ class OrganizationFacts:
             entity.grants = {}
             self._hold_grants(rows)
             entity.is_whole = True
+            entity.is_plain = not entity.containers
 
     def _hold_grants(self, rows: Iterable[tuple[str, str, str, str, str, str, Instant | None, Instant | None]]) -> None:
         known, names = 0, self._names
@@ -423,16 +440,16 @@ class OrganizationFacts:
                 self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(found.who)
         return found
 
-    def _entity(self, ref: EntityRef) -> HeldEntity | None:
+    def _entity(self, ref: tuple[str, str]) -> HeldEntity | None:
         found = self._entities.get(ref)
         if found is None:
             found = self._older_entities.pop(ref, None)
             if found is not None:
-                self._entities[ref] = found
+                self._entities[found.ref] = found
                 self._cache.spent_bytes += _ENTITY_BYTES + _GRANT_BYTES * len(found.grants)
         return found
 
-    def _expect(self, ref: EntityRef) -> HeldEntity:
+    def _expect(self, ref: tuple[str, str]) -> HeldEntity:
         found = self._entity(ref)
         if found is None:
             raise RuntimeError("an entity that was just loaded is not held")

@@ -49,10 +49,12 @@ class HeldEntity(msgspec.Struct):
 
     `grants` says None where it is known that there is no grant; what it does not mention is known only if `is_whole`.
     `holders` is what contains it, itself first, each with its chain; good while `shape` is that of the organization.
+    All of them are whole where `settled` is that too. `is_plain`: whole, and nothing contains it.
     """
 
     ref: EntityRef
     kind: EntityType
+    is_bound: bool
     is_there: bool = False
     is_active: bool = False
     owner: str = ""
@@ -62,14 +64,16 @@ class HeldEntity(msgspec.Struct):
     containers: tuple[EntityRef, ...] = ()
     grants: dict[str, HeldGrant | None] = {}
     is_whole: bool = False
+    is_plain: bool = False
     is_wide: bool = False
     was_probed: bool = False
-    holders: "tuple[tuple[HeldEntity, Chain], ...]" = ()
+    holders: "Holders" = ()
     shape: int = -1
+    settled: int = -1
 
     def admits(self, user: HeldUser) -> bool:
         """Whether a grant could give the user anything."""
-        return self.is_active and (user.is_active or not self.kind.is_bound)
+        return self.is_active and (user.is_active or not self.is_bound)
 
     def granted_rank(self, user: HeldUser, at: Instant) -> int:
         """The highest rung that grants on this very entity give."""
@@ -81,31 +85,46 @@ class HeldEntity(msgspec.Struct):
                 best = grant.rank
         return best
 
-    def standing_rank(self, user: HeldUser) -> int:
-        """The highest rung without any grant, for an active member: ownership, access mode, a role that overrides."""
-        if user.overriding:
-            return len(self.kind.levels) - 1
-        best = self.owner_rank if self.owner in user.who else NONE
-        if best < 0 and (self.is_open or not self.targets.isdisjoint(user.who)):
-            return 0
-        return best
-
     def lacks_grants_to(self, user: HeldUser) -> bool:
         """Whether a grant to the user could be there that is not held."""
         return not self.is_whole and not self.grants.keys() >= user.who
 
 
+Holders = tuple[tuple[HeldEntity, Chain], ...]
+
+
 def rank_of(user: HeldUser, entity: HeldEntity, at: Instant) -> int:
     """The rung of the user's highest level, for an entity that nothing contains."""
-    if not entity.admits(user):
+    if not entity.is_active or not (user.is_active or not entity.is_bound):
         return NONE
-    granted = entity.granted_rank(user, at)
-    return max(granted, entity.standing_rank(user)) if user.is_active else granted
+    who, grants = user.who, entity.grants
+    best = NONE
+    for name in grants.keys() & who:
+        grant = grants[name]
+        if grant is not None and grant.rank > best and grant.starts_at <= at < grant.expires_at:
+            best = grant.rank
+    if not user.is_active:
+        return best
+    if user.overriding:
+        return len(entity.kind.levels) - 1
+    if best < entity.owner_rank and entity.owner in who:
+        return entity.owner_rank
+    if best < 0 and (entity.is_open or not entity.targets.isdisjoint(who)):
+        return 0
+    return best
 
 
-def access_of(
-    user: HeldUser, holders: tuple[tuple[HeldEntity, Chain], ...], organization_id: str, at: Instant
-) -> Access:
+def rank_within(user: HeldUser, holders: Holders, at: Instant) -> int:
+    """The rung of the user's highest level, for the first of the holders."""
+    entity = holders[0][0]
+    best = rank_of(user, entity, at)
+    if len(holders) > 1 and entity.admits(user):
+        for holder, _ in holders[1:]:
+            best = max(best, holder.granted_rank(user, at))
+    return best
+
+
+def access_of(user: HeldUser, holders: Holders, organization_id: str, at: Instant) -> Access:
     """The level with every path, as `resolution.access_of`, for the first of the holders."""
     entity = holders[0][0]
     if not entity.admits(user):

@@ -202,7 +202,7 @@ class HotRoutes:
             rung = self._ranks[asked.entity_type][asked.access_level]
         except KeyError:
             raise NotPlain from None
-        rank = facts.rank(asked.user_id, EntityRef(asked.entity_type, asked.entity_id), self._desk.clock())
+        rank = facts.rank(asked.user_id, (asked.entity_type, asked.entity_id), self._desk.clock())
         if rank < NONE or not (asker.asks_about_anybody or asked.user_id == asker.user_id):
             raise asking.refusal(self._desk.vocabulary, _check_of(asked), rank)
         item = self._items[asked.entity_type][rank >= rung][rank]
@@ -216,7 +216,7 @@ class HotRoutes:
             wanted = [self._ranks[each.entity_type][each.access_level] for each in checks]
         except KeyError:
             raise NotPlain from None
-        pairs = [(each.user_id, EntityRef(each.entity_type, each.entity_id)) for each in checks]
+        pairs = [(each.user_id, (each.entity_type, each.entity_id)) for each in checks]
         ranks = facts.ranks(pairs, self._desk.clock(), max_loads=max_loads)
         texts = [
             items[each.entity_type][rank >= rung][rank]
