@@ -11,6 +11,7 @@ from grantbook.http.app import create_app
 from grantbook.http.hot import HotRoutes
 from grantbook.http.middleware import Scope
 from grantbook.model.limits import MAX_BATCH_CHECKS, MAX_BODY_BYTES
+from grantbook.service.admission import Admissions
 from grantbook.service.desk import Desk
 from tests.http.inprocess import InProcess
 from tests.serving import Tenant
@@ -84,7 +85,10 @@ async def unreachable(scope: Scope, *_: Any) -> None:
 
 
 def test_a_plain_question_never_reaches_the_application(both: Both) -> None:
-    client = httpx.Client(transport=InProcess(HotRoutes(both.tenant.desk, unreachable)), base_url="http://hot")
+    client = httpx.Client(
+        transport=InProcess(HotRoutes(both.tenant.desk, Admissions(both.tenant.desk), unreachable)),
+        base_url="http://hot",
+    )
     client.headers["X-API-Key"] = both.tenant.owner.secret
     path, ref = f"{both.tenant.path}/access", both.slice
     for _ in range(2):

@@ -42,7 +42,7 @@ from grantbook.store.port import Notice, Store
 UNKNOWN_USER: Final = -2
 UNKNOWN_ENTITY: Final = -3
 _NOT_HELD: Final = -4
-_MAX_NOTICES: Final = 10_000
+_MAX_NOTICES: Final = 5_000
 _MAX_WHOLE: Final = 1_000
 _MAX_PROBED: Final = 32
 _ORGANIZATION_BYTES: Final = 3_000

@@ -28,6 +28,7 @@ from grantbook.http.platform import (
 )
 from grantbook.model.errors import PayloadTooLarge
 from grantbook.model.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_IMPORT_BODY_BYTES
+from grantbook.service.admission import Admissions
 from grantbook.service.desk import Desk
 
 _IMPORT = re.compile(r"/v1/organizations/[^/]+/(entities|access/grants)/import")
@@ -65,6 +66,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> Applicati
     )
     app.state.desk = desk
     app.state.public_url = public_url
+    app.state.admissions = Admissions(desk)
     errors.install(app)
     for routes in (api_keys.routes, audit_log.routes, imports.routes):
         app.include_router(routes)
@@ -77,7 +79,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> Applicati
     _add_health(app)
     app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
-    app.hot = HotRoutes(desk, super(Application, app).__call__)
+    app.hot = HotRoutes(desk, app.state.admissions, super(Application, app).__call__)
     return app
 
 

@@ -30,6 +30,7 @@ from grantbook.model.ids import is_id
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_IDEMPOTENCY_KEY_LENGTH, MAX_IDEMPOTENT_RESPONSE_BYTES
 from grantbook.service import keys
+from grantbook.service.admission import Admissions, require_scope
 from grantbook.service.desk import Caller, Desk, Reading, Writing, token_of
 from grantbook.service.entities import lookup_key
 from grantbook.store.port import Lookup, StoredResponse
@@ -211,7 +212,9 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             organization_id = (request.query_params if is_in_query else request.path_params).get(ORGANIZATION_ID)
-            await run_in_threadpool(_admit, request, scope, organization_id)
+            if not _recall(request, organization_id):
+                await run_in_threadpool(_identify, request, organization_id)
+            _admit(request, scope)
             request.state.fingerprint, request.state.idempotency_key = "", None
             if request.method in _UNSAFE and "idempotency-key" in request.headers:
                 request.state.idempotency_key = _idempotency_key(request)
@@ -221,19 +224,47 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def _admit(request: Request, scope: str | None, organization_id: str | None) -> None:
-    desk: Desk = request.app.state.desk
-    identity = keys.authenticate(desk, _secret(request), trace_id_of(request.scope))
-    request.state.identity = identity
+def _recall(request: Request, organization_id: str | None) -> bool:
+    """Whether the caller is known from an earlier request: no thread, no look into the book."""
+    if organization_id is None:
+        return False
+    admissions: Admissions = request.app.state.admissions
+    admission = admissions.recall(_credential(request), organization_id)
+    if admission is not None:
+        _set_identity(request, admission.identity, organization_id)
+    return admission is not None
+
+
+def _identify(request: Request, organization_id: str | None) -> None:
+    if organization_id is None:
+        identity = keys.authenticate(request.app.state.desk, _secret(request))
+    else:
+        admissions: Admissions = request.app.state.admissions
+        identity = admissions.admit(_credential(request), _secret(request), organization_id).identity
+    _set_identity(request, identity, organization_id)
+
+
+def _set_identity(request: Request, identity: keys.Identity, organization_id: str | None) -> None:
+    caller = replace(identity.caller, trace_id=trace_id_of(request.scope))
+    request.state.identity = replace(identity, caller=caller)
     request.state.admitted_to = organization_id
-    if organization_id is not None:
-        keys.require_opens(desk, identity, organization_id)
-    wanted = scope or ("read" if request.method == "GET" else "write")
-    if identity.caller.scopes is not None and wanted not in identity.caller.scopes:
-        raise PermissionDenied(f"The API key lacks the scope '{wanted}'", scope=wanted)
+
+
+def _admit(request: Request, scope: str | None) -> None:
+    require_scope(request.state.identity, scope or ("read" if request.method == "GET" else "write"))
     for name, value in request.path_params.items():
         if name != "entity_type" and not is_id(value):
             raise NotFound("No such id", **{name: value})
+
+
+def _credential(request: Request) -> tuple[bool, bytes]:
+    given = (request.headers.get(name, "").encode("latin-1") for name in ("x-api-key", "authorization"))
+    return credential_of(*given)
+
+
+def credential_of(api_key: bytes, authorization: bytes) -> tuple[bool, bytes]:
+    """A digest of what the caller sent to be known by, and whether it was in `Authorization`."""
+    return not api_key, sha256(api_key or authorization).digest()
 
 
 def _secret(request: Request) -> str:

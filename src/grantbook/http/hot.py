@@ -10,7 +10,6 @@ import re
 import uuid
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from itertools import count
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
@@ -23,7 +22,7 @@ from grantbook.engine.facts_cache import OrganizationFacts, TooMuchToLoad
 from grantbook.engine.held import NONE
 from grantbook.engine.lists import KeptList
 from grantbook.http import errors
-from grantbook.http.exchange import STRANGER, secret_of
+from grantbook.http.exchange import STRANGER, credential_of, secret_of
 from grantbook.http.middleware import SANE_TRACE_ID, App, Receive, Scope, Send, replay
 from grantbook.http.paging import MAX_CURSOR, Paging
 from grantbook.http.platform import rendering
@@ -42,7 +41,7 @@ from grantbook.model.limits import (
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import EntityType, Vocabulary
 from grantbook.service import asking, decisions
-from grantbook.service.admission import Admissions, Asker
+from grantbook.service.admission import Admission, Admissions, Asker, require_scope
 from grantbook.service.asking import Listing, ListQuestion
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
@@ -105,10 +104,10 @@ class _Request(msgspec.Struct):
 class HotRoutes:
     """Answers what it can, and hands the rest to the application."""
 
-    def __init__(self, desk: Desk, app: App) -> None:
+    def __init__(self, desk: Desk, admissions: Admissions, app: App) -> None:
         self._desk = desk
         self._app = app
-        self._admissions = Admissions(desk)
+        self._admissions = admissions
         self._items = _items(desk.vocabulary)
         self._ranks = {name: kind.ranks for name, kind in desk.vocabulary.types.items()}
 
@@ -144,9 +143,11 @@ class HotRoutes:
         if not desk.facts.enter(waits=False):
             return None
         try:
-            asker = self._admissions.find(desk.facts, request.credential, request.organization_id)
-            if asker is None:
+            admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
+            if admission is None:
                 return None
+            require_scope(admission.identity, _SCOPE)
+            asker = admission.asker
             facts = desk.facts.current(request.organization_id)
             asking.require_reached(facts, request.at_least)
             if type(request.body) is not _ListRequest:
@@ -166,9 +167,11 @@ class HotRoutes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
         desk = self._desk
         with desk.facts:
-            asker = self._admissions.find(desk.facts, request.credential, request.organization_id)
-        if asker is None:
-            asker = self._admit(request)
+            admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
+        if admission is None:
+            admission = self._admit(request)
+        require_scope(admission.identity, _SCOPE)
+        asker = admission.asker
         if type(request.body) is _ListRequest:
             question = request.body.question(desk, asker)
             found = asking.get_list(desk, request.organization_id, question, at_least=request.at_least)
@@ -179,11 +182,11 @@ class HotRoutes:
             render = self._decide(facts, asker, request, None)
         return render if isinstance(render, bytes) else render()
 
-    def _admit(self, request: _Request) -> Asker:
+    def _admit(self, request: _Request) -> Admission:
         secret = secret_of(request.api_key.decode("latin-1"), request.authorization.decode("latin-1"))
         if not is_id(request.organization_id):
             raise NotPlain
-        return self._admissions.admit(request.credential, secret, request.organization_id, _SCOPE)
+        return self._admissions.admit(request.credential, secret, request.organization_id)
 
     def _decide(
         self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None
@@ -310,7 +313,7 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
     return _Request(
         organization_id=organization_id,
         name=name,
-        credential=(not api_key, sha256(api_key or authorization).digest()),
+        credential=credential_of(api_key, authorization),
         api_key=api_key,
         authorization=authorization,
         at_least=0 if token is None else _revision_in(organization_id, token.decode("latin-1")),

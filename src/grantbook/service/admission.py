@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from grantbook.engine.facts_cache import FactCache
-from grantbook.engine.held import FOREVER
 from grantbook.model.errors import PermissionDenied
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import SECOND, Instant
 from grantbook.service import keys
 from grantbook.service.desk import SYSTEM_ID, Desk
-from grantbook.store.port import Lookup
 
 _MAX_HELD: Final = 10_000
 
@@ -29,14 +27,12 @@ class Asker:
 
 
 @dataclass(slots=True)
-class _Admitted:
-    """An asker, and what it is good for: a key of its home, and the epochs of home and organization."""
+class Admission:
+    """A key's identity in one organization, whom it asks as, and the epochs of its home and the organization."""
 
+    identity: keys.Identity
     asker: Asker
-    home: str
     epochs: tuple[int, int]
-    key_id: str
-    expires_at: Instant
     used_at: Instant
 
 
@@ -44,54 +40,66 @@ SYSTEM_ASKER: Final = Asker(SYSTEM_ID, asks_about_anybody=True)
 
 
 class Admissions:
-    """Those admitted lately. For one thread at a time: whoever holds the cache of facts."""
+    """Those admitted lately, by what they sent. For one thread at a time: whoever holds the cache of facts."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._held: dict[tuple[Hashable, str], _Admitted] = {}
+        self._held: dict[tuple[Hashable, str], Admission] = {}
 
-    def find(self, facts: FactCache, credential: Hashable, organization_id: str) -> Asker | None:
-        """Whom `admit` admitted with the same credential, if nothing about it can have changed since."""
+    def find(self, facts: FactCache, credential: Hashable, organization_id: str) -> Admission | None:
+        """The one that `admit` gave for the same credential, if nothing about it can have changed since."""
         held = self._held.get((credential, organization_id))
         if held is None:
             return None
-        now = self._desk.clock()
+        now, identity = self._desk.clock(), held.identity
+        home = identity.organization_id
         if (
             facts.current(organization_id).epoch != held.epochs[1]
-            or (held.home != organization_id and facts.current(held.home).epoch != held.epochs[0])
-            or now >= held.expires_at
+            or (home != organization_id and facts.current(home).epoch != held.epochs[0])
+            or (identity.expires_at is not None and identity.expires_at <= now)
         ):
             del self._held[credential, organization_id]
             return None
         if not held.used_at <= now < held.used_at + SECOND:
-            self._desk.key_uses.note(held.home, held.key_id, now)
+            self._desk.key_uses.note(home, identity.caller.api_key_id or "", now)
             held.used_at = now
-        return held.asker
+        return held
 
-    def admit(self, credential: Hashable, secret: str, organization_id: str, scope: str) -> Asker:
+    def recall(self, credential: Hashable, organization_id: str) -> Admission | None:
+        """As `find`, for whoever does not hold the cache; None also where another thread does."""
+        facts = self._desk.facts
+        if not facts.enter(waits=False):
+            return None
+        try:
+            return self.find(facts, credential, organization_id)
+        finally:
+            facts.leave()
+
+    def admit(self, credential: Hashable, secret: str, organization_id: str) -> Admission:
         """Who holds the secret, where it opens the organization. Not while holding the cache.
 
-        Raises as `keys.authenticate` and `keys.require_opens`, then PermissionDenied(scope).
+        Raises as `keys.authenticate` and `keys.require_opens`.
         """
         desk = self._desk
-        home = desk.store.look_up(Lookup.API_KEY, keys.digest_of(secret)) or organization_id
+        home = self._identify(secret, organization_id).organization_id  # for nobody else is anything held
         before = self._epochs(home, organization_id)
-        identity = keys.authenticate(desk, secret)
-        keys.require_opens(desk, identity, organization_id)
+        identity = self._identify(secret, organization_id)  # again: from here on a change would be noticed
         caller = identity.caller
-        if caller.scopes is not None and scope not in caller.scopes:
-            raise PermissionDenied(f"The API key lacks the scope '{scope}'", scope=scope)
         with desk.reading(organization_id, caller) as reading:
             manages = MANAGE_ACCESS in reading.capabilities
         asker = Asker(caller.user_id, asks_about_anybody=manages or "check" in (caller.scopes or ()))
+        admission = Admission(identity, asker, before, desk.clock())
         with desk.facts:
             if self._epochs_held(home, organization_id) == before:
                 if len(self._held) >= _MAX_HELD:
                     self._held.clear()
-                expires_at = FOREVER if identity.expires_at is None else identity.expires_at
-                admitted = _Admitted(asker, home, before, caller.api_key_id or "", expires_at, desk.clock())
-                self._held[credential, organization_id] = admitted
-        return asker
+                self._held[credential, organization_id] = admission
+        return admission
+
+    def _identify(self, secret: str, organization_id: str) -> keys.Identity:
+        identity = keys.authenticate(self._desk, secret)
+        keys.require_opens(self._desk, identity, organization_id)
+        return identity
 
     def _epochs(self, home: str, organization_id: str) -> tuple[int, int]:
         with self._desk.facts:
@@ -100,3 +108,10 @@ class Admissions:
     def _epochs_held(self, home: str, organization_id: str) -> tuple[int, int]:
         facts = self._desk.facts
         return facts.current(home).epoch, facts.current(organization_id).epoch
+
+
+def require_scope(identity: keys.Identity, scope: str) -> None:
+    """Raises PermissionDenied(scope) where the key lacks it."""
+    scopes = identity.caller.scopes
+    if scopes is not None and scope not in scopes:
+        raise PermissionDenied(f"The API key lacks the scope '{scope}'", scope=scope)
