@@ -78,27 +78,6 @@ def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -
     return Loaded(facts, entities=tuple(candidates), users=(user_id,))
 
 
-def for_named(snapshot: Snapshot, user_id: str, entity_types: Collection[str]) -> Loaded:
-    """Everything that decides where grants and access targets lead one user, among entities of the types.
-
-    The types that contain one of them must be among them. `entities` holds every candidate but what is only owned or
-    open.
-    """
-    people = _people(snapshot, {"user_id": user_id})
-    ids = {principal.id for principal in _principals(snapshot.organization_id, people, [user_id])}
-    grants = snapshot.select(Grant, {"grantee_id": ids, "entity_type": entity_types})
-    edges = snapshot.contents_of({grant.entity for grant in grants})
-    targets = snapshot.select(AccessTarget, {"target_id": ids, "entity_type": entity_types})
-    reached = {
-        *(grant.entity_id for grant in grants),
-        *(edge.member_id for edge in edges),
-        *(target.entity_id for target in targets),
-    }
-    things = snapshot.select(Entity, {"id": reached, "entity_type": entity_types})
-    facts = Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
-    return Loaded(facts, entities=tuple(sorted(facts.entities)), users=(user_id,))
-
-
 def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:
     """Everything that decides who reaches one entity; `users` holds every candidate."""
     edges = snapshot.containers_of([entity])

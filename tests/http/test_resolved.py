@@ -1,0 +1,58 @@
+"""Resolved access of somebody who reaches very much: sent in parts, and whole all the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from grantbook.model.facts import EntityRef
+from grantbook.service.desk import Desk
+from tests.http.inprocess import client_of, desk_at
+from tests.serving import Tenant
+from tests.worlds import FakeClock, deposit, entity, grant, user
+
+MANY = 1_500
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with desk_at(f"sqlite:///{tmp_path}/book.db", FakeClock()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(desk: Desk) -> httpx.Client:
+    return client_of(desk)
+
+
+def test_a_long_answer_holds_everything_once_and_in_order(desk: Desk, client: httpx.Client) -> None:
+    tenant = Tenant.found(desk)
+    person = tenant.person()
+    refs = [EntityRef("vector_store", f"vs_{number:05}") for number in range(MANY)]
+    refs += [EntityRef("knowledge_slice", f"kslice_{number:05}") for number in range(MANY)]
+    facts = [entity(ref, owner=user("usr_nobody"), mode="private") for ref in refs]
+    grants = [grant(ref, user(person.user_id), "write") for ref in refs]
+    deposit(desk.store, tenant.organization_id, [*facts, *grants])
+    client.headers["X-API-Key"] = person.secret
+    for _ in range(2):  # made, then kept
+        answer = client.get(f"{tenant.path}/users/{person.user_id}/resolved-access")
+        assert answer.status_code == 200
+        told = answer.json()
+        found = [EntityRef(each["entity_type"], each["entity_id"]) for each in told["entities"]]
+        assert found == sorted(refs)
+        assert {each["access_level"] for each in told["entities"]} == {"write"}
+        assert [each["store_id"] for each in told["store_access"]] == [ref.id for ref in refs[:MANY]]
+        assert [each["slice_id"] for each in told["slice_access"]] == [ref.id for ref in refs[MANY:]]
+        paths = {ref: each["grant_paths"] for ref, each in zip(found, told["entities"], strict=True)}
+        assert all(
+            paths[EntityRef("vector_store", each["store_id"])] == each["grant_paths"] for each in told["store_access"]
+        )
+
+
+def test_a_short_answer_says_how_long_it_is(desk: Desk, client: httpx.Client) -> None:
+    tenant = Tenant.found(desk)
+    client.headers["X-API-Key"] = tenant.owner.secret
+    answer = client.get(f"{tenant.path}/users/{tenant.owner.user_id}/resolved-access")
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert answer.json()["entities"] == answer.json()["slice_access"] == answer.json()["store_access"] == []
