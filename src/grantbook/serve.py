@@ -51,7 +51,7 @@ def application() -> FastAPI:
         vocabulary=load_vocabulary(settings.vocabulary_file),
         cache_bytes=settings.cache_mb * MEBIBYTE,
     )
-    app = create_app(desk, public_url=settings.url)
+    app = create_app(desk, public_url=settings.url, metrics=settings.metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from grantbook.model.errors import ConfigurationError
 
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
+_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
 _PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)*/?")
 
 
@@ -27,6 +28,7 @@ class Settings:
     cache_mb: int = 256
     organization: str | None = None
     vocabulary_file: str | None = None
+    metrics: bool = False
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -103,6 +105,10 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _typed(shown: str, name: str, value: Any) -> Any:
+    if name == "metrics":
+        if str(value).lower() not in _TRUTHS:
+            raise ConfigurationError(f"{shown} must be true or false, not {value!r}")
+        return _TRUTHS[str(value).lower()]
     if name not in {"port", "workers", "cache_mb"}:
         if not isinstance(value, str):
             raise ConfigurationError(f"{shown} must be a text")

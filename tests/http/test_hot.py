@@ -38,7 +38,7 @@ class Both:
         tenant.permit(self.rule, "use", "user", self.other)
         self.plain = tenant.person()
         hot, documented = create_app(desk), create_app(desk)
-        documented.hot = None
+        documented.front = None
         self.clients = [httpx.Client(transport=InProcess(app), base_url="http://both") for app in (hot, documented)]
 
     @property

@@ -9,7 +9,9 @@ from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.model.errors import ConfigurationError
 
-_OF_THE_SERVER: Final = frozenset({"fastapi", "httptools", "pydantic", "starlette", "uvicorn", "uvloop"})
+_OF_THE_SERVER: Final = frozenset(
+    {"fastapi", "httptools", "prometheus_client", "pydantic", "starlette", "uvicorn", "uvloop"}
+)
 
 
 @click.command()
@@ -23,6 +25,7 @@ _OF_THE_SERVER: Final = frozenset({"fastapi", "httptools", "pydantic", "starlett
 @click.option(
     "--cache-mb", type=click.IntRange(0, 1_000_000), help="Memory for facts, a process, in MiB [default: 256]."
 )
+@click.option("--metrics/--no-metrics", default=None, help="Answer GET /metrics to whoever asks [default: no].")
 @click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
 def serve(
     *,
@@ -32,6 +35,7 @@ def serve(
     public_url: str | None,
     workers: int | None,
     cache_mb: int | None,
+    metrics: bool | None,
     vocabulary_file: str | None,
 ) -> int:
     """Serve the REST API until interrupted."""
@@ -43,6 +47,7 @@ def serve(
             "public_url": public_url,
             "workers": workers,
             "cache_mb": cache_mb,
+            "metrics": metrics,
             "vocabulary_file": vocabulary_file,
         }
     )

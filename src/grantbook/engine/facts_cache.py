@@ -90,6 +90,8 @@ class FactCache:
         self.present = store.present()
         self.vocabulary = vocabulary
         self.spent_bytes = 0
+        self.loads = 0
+        self.rotations = 0
         self._max_bytes = max_bytes
         self._organizations: dict[str, OrganizationFacts] = {}
         self._lock = Lock()
@@ -135,6 +137,11 @@ class FactCache:
             facts.version = self._version
         return facts
 
+    @property
+    def held_organizations(self) -> int:
+        """Of how many organizations anything is held."""
+        return len(self._organizations)
+
     def close(self) -> None:
         """Forget everything and release the connection."""
         with self._lock:
@@ -144,6 +151,7 @@ class FactCache:
     def _rotate(self) -> None:
         """What was touched since the last time stays for another round; what was not goes."""
         self.spent_bytes = 0
+        self.rotations += 1
         if not self._max_bytes:
             self._organizations.clear()
             return
@@ -300,6 +308,7 @@ class OrganizationFacts:
 
     def _load(self, pairs: Sequence[Pair]) -> None:
         """Whatever decides about these pairs and is not held."""
+        self._cache.loads += 1
         user_ids = {user_id for user_id, _ in pairs if self._user(user_id) is None}
         if user_ids:
             self._load_users(user_ids)

@@ -45,16 +45,17 @@ is also in the `X-Request-ID` header. Writes take an `Idempotency-Key` (remember
 class Application(FastAPI):
     """Decisions are answered in front of everything else."""
 
-    hot: App | None = None
+    front: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.hot or super().__call__)(scope, receive, send)
+        await (self.front or super().__call__)(scope, receive, send)
 
 
-def create_app(desk: Desk, *, public_url: str = "http://localhost") -> Application:
+def create_app(desk: Desk, *, public_url: str = "http://localhost", metrics: bool = False) -> Application:
     """The server's ASGI application. The caller keeps the desk and closes its store.
 
-    `public_url` is where people reach it: what links in answers begin with.
+    `public_url` is where people reach it: what links in answers begin with. With `metrics`, `GET /metrics` answers
+    whoever asks.
     """
     app = Application(
         title="Grantbook",
@@ -79,7 +80,11 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost") -> Applicati
     _add_health(app)
     app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
-    app.hot = HotRoutes(desk, app.state.admissions, super(Application, app).__call__)
+    app.front = HotRoutes(desk, app.state.admissions, super(Application, app).__call__)
+    if metrics:
+        from grantbook.http.metrics import Measured  # late: the start does not wait for what is off
+
+        app.front = Measured(app.front, desk.facts)
     return app
 
 

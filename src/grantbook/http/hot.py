@@ -23,9 +23,10 @@ from grantbook.engine.held import NONE
 from grantbook.engine.lists import KeptList
 from grantbook.http import errors
 from grantbook.http.exchange import STRANGER, credential_of, secret_of
-from grantbook.http.middleware import SANE_TRACE_ID, App, Receive, Scope, Send, replay
+from grantbook.http.middleware import ROUTE, SANE_TRACE_ID, App, Receive, Scope, Send, replay
 from grantbook.http.paging import MAX_CURSOR, Paging
 from grantbook.http.platform import rendering
+from grantbook.http.routing import ORGANIZATION
 from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import EntityRef
 from grantbook.model.ids import is_id
@@ -47,6 +48,8 @@ from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
 
 _ROUTE: Final = re.compile(r"/v1/organizations/([^/]+)/access/(check|check/batch|explain|entities|users)")
+_NAMES: Final = ("check", "check/batch", "explain", "entities", "users")
+_TEMPLATES: Final = {name: f"{ORGANIZATION}/access/{name}" for name in _NAMES}
 _SCOPE: Final = "check"
 _INLINE_LOADS: Final = 20
 """So many pairs may be loaded on the event loop: each takes some tens of microseconds."""
@@ -120,6 +123,7 @@ class HotRoutes:
         headers = dict(scope["headers"])
         trace_id = _trace_id(headers)
         try:
+            scope[ROUTE] = _TEMPLATES[route[2]]
             request = _request(scope, headers, route[1], route[2], trace_id)
             if scope["method"] == "POST":
                 body = await _read(receive)

@@ -15,6 +15,8 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SANE_TRACE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_LENGTH)
 _TRACE: Final = "grantbook.trace_id"
+ROUTE: Final = "grantbook.route"
+"""Where in a scope the template of the route is, for requests that never get to the router."""
 _DRAIN_BYTES: Final = 64 * 1024 * 1024
 
 
