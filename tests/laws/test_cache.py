@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grantbook.engine import lookup
@@ -42,10 +42,13 @@ from tests.worlds import (
 
 SIZES = {"roomy": 1 << 30, "tiny": 4_000, "off": 0}
 MOMENTS = (NOW - 1, NOW, NOW + 1, NOW + DAY)
+FEWER = settings(max_examples=settings().max_examples // 2)
+"""Each example asks for everything, several times over."""
 sizes = pytest.mark.parametrize("max_bytes", SIZES.values(), ids=SIZES)
 
 
 @sizes
+@FEWER
 @given(world=worlds(), data=st.data())
 def test_the_cache_answers_as_the_definition(
     shared_store: Store, max_bytes: int, world: World, data: st.DataObject
@@ -58,6 +61,7 @@ def test_the_cache_answers_as_the_definition(
 
 
 @sizes
+@FEWER
 @given(world=worlds(), data=st.data())
 def test_no_change_leaves_an_answer_of_before(
     shared_store: Store, max_bytes: int, world: World, data: st.DataObject
@@ -68,6 +72,7 @@ def test_no_change_leaves_an_answer_of_before(
     cache.close()
 
 
+@FEWER
 @given(world=worlds(), data=st.data(), seed=st.integers())
 def test_no_change_of_another_process_leaves_an_answer_of_before(
     two_stores: tuple[Store, Store], world: World, data: st.DataObject, seed: int
@@ -86,6 +91,7 @@ def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Store]:
     return open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
 
 
+@FEWER
 @given(world=worlds(), data=st.data())
 def test_a_list_that_is_kept_is_the_list_of_now(shared_store: Store, world: World, data: st.DataObject) -> None:
     """After any change and at any time, also between the moments at which grants begin and end."""
