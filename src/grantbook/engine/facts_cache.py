@@ -42,6 +42,7 @@ from grantbook.store.port import Notice, Store
 UNKNOWN_USER: Final = -2
 UNKNOWN_ENTITY: Final = -3
 _NOT_HELD: Final = -4
+_PATIENCE_S: Final = 0.001
 _MAX_NOTICES: Final = 5_000
 _MAX_WHOLE: Final = 1_000
 _MAX_PROBED: Final = 32
@@ -106,18 +107,20 @@ class FactCache:
     ) -> None:
         self.leave()
 
-    def enter(self, *, waits: bool = True) -> bool:
-        """As `with` begins; False at once where another thread is in and this one does not wait.
+    def enter(self, *, waits: bool = True, looks: bool = True) -> bool:
+        """As `with` begins; False where another thread stays in for longer than this one waits.
 
-        Raises StoreUnavailable.
+        Most stay for microseconds: who did not wait for that would be sent to a thread, which others then find in.
+        Who does not look whether the store moved takes what was seen at the last look. Raises StoreUnavailable.
         """
-        if not self._lock.acquire(blocking=waits):
+        if not self._lock.acquire(timeout=-1 if waits else _PATIENCE_S):
             return False
-        try:
-            self._version = self.present.version()
-        except BaseException:
-            self._lock.release()
-            raise
+        if looks:
+            try:
+                self._version = self.present.version()
+            except BaseException:
+                self._lock.release()
+                raise
         return True
 
     def leave(self) -> None:
@@ -493,9 +496,9 @@ class OrganizationFacts:
         else:
             for notice in notices:
                 self._apply[notice.kind](notice)
-                self.lists.apply(notice)
                 if notice.kind in _ABOUT_RIGHTS:
                     self.epoch = next(_EPOCHS)
+            self.lists.apply(notices)
         self.revision = revision
         return True
 

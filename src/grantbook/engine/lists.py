@@ -6,7 +6,7 @@ entry drops that person's list and the lists of people; anything else drops them
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -67,21 +67,27 @@ class Lists:
     def clear(self) -> None:
         self._kept.clear()
 
-    def apply(self, notice: Notice) -> None:
-        """Drop what the change may touch."""
-        if not self._kept or notice.kind == "ApiKey":
+    def apply(self, notices: Iterable[Notice]) -> None:
+        """Drop what the changes may touch: the lists are gone through once, however many changes there are."""
+        if not self._kept:
             return
-        if notice.kind == "Grant":
-            self._drop(lambda each: notice.target_id in each.grantees or notice.subject_id in each.entities)
-        elif notice.kind in _ABOUT_PEOPLE:
-            user_id = getattr(notice, _ABOUT_PEOPLE[notice.kind])
-            self._drop(lambda each: each.user_id in {None, user_id})
-        else:
-            self.clear()
-
-    def _drop(self, is_touched: Callable[[KeptList], bool]) -> None:
-        for question in [question for question, each in self._kept.items() if is_touched(each)]:
-            del self._kept[question]
+        users: set[str | None] = set()
+        grantees: set[str | None] = set()
+        entities: set[str] = set()
+        for notice in notices:
+            if notice.kind == "Grant":
+                grantees.add(notice.target_id)
+                entities.add(notice.subject_id)
+            elif notice.kind in _ABOUT_PEOPLE:
+                users |= {None, getattr(notice, _ABOUT_PEOPLE[notice.kind])}
+            elif notice.kind != "ApiKey":
+                self.clear()
+                return
+        self._kept = {
+            question: each
+            for question, each in self._kept.items()
+            if each.user_id not in users and grantees.isdisjoint(each.grantees) and entities.isdisjoint(each.entities)
+        }
 
 
 def of_entities(

@@ -5,6 +5,7 @@ goes on to the same routes in `decisions`, which document them and explain what 
 bulk, or another thread holds them, the answer is worked out in a thread.
 """
 
+import asyncio
 import logging
 import re
 import uuid
@@ -57,6 +58,7 @@ _JSON: Final = (b"content-type", b"application/json")
 _TRACES: Final = str(uuid.uuid4())[:-12]
 _TRACE_NUMBERS: Final = count(uuid.uuid4().node)
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
+_MAX_DIGITS: Final = 10
 _log = logging.getLogger(__name__)
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -111,6 +113,7 @@ class HotRoutes:
         self._desk = desk
         self._app = app
         self._admissions = admissions
+        self._has_looked = False
         self._items = _items(desk.vocabulary)
         self._ranks = {name: kind.ranks for name, kind in desk.vocabulary.types.items()}
 
@@ -144,7 +147,7 @@ class HotRoutes:
     def _at_once(self, request: _Request) -> bytes | None:
         """The answer, where no thread has to wait for it."""
         desk = self._desk
-        if not desk.facts.enter(waits=False):
+        if not self._enter():
             return None
         try:
             admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
@@ -167,6 +170,22 @@ class HotRoutes:
             desk.facts.leave()
         return render if isinstance(render, bytes) else render()
 
+    def _enter(self) -> bool:
+        """Into the cache, with one look at the store for all requests that came in the same round of the event loop.
+
+        What this round answers was received before it began: a later request, such as of somebody who was told of a
+        change meanwhile, waits behind the call that ends the round.
+        """
+        looks, self._has_looked = not self._has_looked, False
+        if looks:
+            asyncio.get_running_loop().call_soon(self._end_round)
+        entered = self._desk.facts.enter(waits=False, looks=looks)
+        self._has_looked = entered
+        return entered
+
+    def _end_round(self) -> None:
+        self._has_looked = False
+
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
         desk = self._desk
@@ -176,14 +195,14 @@ class HotRoutes:
             admission = self._admit(request)
         require_scope(admission.identity, _SCOPE)
         asker = admission.asker
-        if type(request.body) is _ListRequest:
-            question = request.body.question(desk, asker)
-            found = asking.get_list(desk, request.organization_id, question, at_least=request.at_least)
-            return self._page(request, found)
         with desk.facts:
             facts = desk.facts.current(request.organization_id)
             asking.require_reached(facts, request.at_least)
-            render = self._decide(facts, asker, request, None)
+            is_list = type(request.body) is _ListRequest
+            render = None if is_list else self._decide(facts, asker, request, None)
+        if render is None:
+            question = request.body.question(desk, asker)
+            return self._page(request, asking.get_list(desk, request.organization_id, question))
         return render if isinstance(render, bytes) else render()
 
     def _admit(self, request: _Request) -> Admission:
@@ -274,6 +293,8 @@ class _ListRequest:
             raise NotPlain
         if int(skip) > MAX_SKIP or not 1 <= int(limit) <= MAX_PAGE or len(cursor or "") > MAX_CURSOR:
             raise NotPlain
+        if cursor is not None and int(skip):
+            raise NotPlain
         if self._is_of_users and self._type is None:
             raise NotPlain
         self._paging = Paging(int(skip), int(limit), cursor)
@@ -289,6 +310,8 @@ class _ListRequest:
         after = self._paging.after(tuple[str, str])
         first = self._paging.skip
         if after is not None:
+            if self._is_of_users and after[0] != "user":
+                raise NotPlain
             first = found.first_after(after[1] if self._is_of_users else EntityRef(*after))
         part = slice(first, first + self._paging.limit)
         shown = dict(zip(found.places[part], found.accesses[part], strict=True))
@@ -329,7 +352,9 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
 def _is_short_json(headers: dict[bytes, bytes], name: str) -> bool:
     most = MAX_BATCH_BODY_BYTES if name == "check/batch" else MAX_BODY_BYTES
     length = headers.get(b"content-length", b"")
-    return headers.get(b"content-type") == b"application/json" and length.isdigit() and int(length) <= most
+    if headers.get(b"content-type") != b"application/json" or b"transfer-encoding" in headers:
+        return False
+    return length.isdigit() and len(length) <= _MAX_DIGITS and int(length) <= most
 
 
 def _query(scope: Scope) -> dict[str, str]:
@@ -360,11 +385,11 @@ def _decoded(request: _Request, body: bytes) -> Any:
 async def _read(receive: Receive) -> bytes:
     """The whole body; its length was announced, and the server holds the client to it."""
     message = await receive()
-    body: bytes = message.get("body", b"")
+    parts: list[bytes] = [message.get("body", b"")]
     while message.get("more_body"):
         message = await receive()
-        body += message.get("body", b"")
-    return body
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
 
 
 async def _send(send: Send, body: bytes, trace_id: str) -> None:

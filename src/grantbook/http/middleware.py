@@ -18,6 +18,7 @@ _TRACE: Final = "grantbook.trace_id"
 ROUTE: Final = "grantbook.route"
 """Where in a scope the template of the route is, for requests that never get to the router."""
 _DRAIN_BYTES: Final = 64 * 1024 * 1024
+_MAX_DIGITS: Final = 20
 
 
 def trace_id_of(scope: Scope) -> str:
@@ -70,7 +71,7 @@ class BodyLimit:
             return
         chunks: list[bytes] = []
         size, more, maximum = 0, True, self._maximum_of(scope)
-        too_large = announced is not None and announced.isdigit() and int(announced) > maximum
+        too_large = announced is not None and announced.isdigit() and _is_over(announced, maximum)
         while more:
             message = await receive()
             if message["type"] != "http.request":
@@ -89,6 +90,11 @@ class BodyLimit:
             await self._refuse(scope)(scope, receive, send)
             return
         await self._app(scope, replay(b"".join(chunks), receive), send)
+
+
+def _is_over(digits: bytes, maximum: int) -> bool:
+    """Whether the number is larger, however long it is."""
+    return len(digits) > _MAX_DIGITS or int(digits) > maximum
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

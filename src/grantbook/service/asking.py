@@ -28,10 +28,15 @@ from grantbook.store.port import Snapshot
 
 def check(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -> Decision:
     """As `decisions.check`, and raises the same. StoreUnavailable where facts cannot be loaded."""
-    (found,) = check_many(desk, facts, asker, [question])
-    if isinstance(found, GrantbookError):
-        raise found
-    return found
+    kind = desk.vocabulary.types.get(question.entity.type)
+    rung = None if kind is None else kind.ranks.get(question.access_level)
+    if kind is None or rung is None:
+        raise refusal(desk.vocabulary, question, NONE)
+    rank = facts.rank(question.user_id, question.entity, desk.clock())
+    if rank < NONE or not (asker.asks_about_anybody or question.user_id == asker.user_id):
+        raise refusal(desk.vocabulary, question, rank)
+    level = kind.levels[rank] if rank >= 0 else None
+    return Decision(allowed=rank >= rung, access_level=level, revision=facts.revision)
 
 
 def check_many(
@@ -121,8 +126,8 @@ def entities_of(
     desk: Desk, asker: Asker, user_id: str, *, entity_type: str | None = None, access_level: str | None = None
 ) -> ListQuestion:
     """What does the user reach? By type and id. Raises ValidationFailed; asking, as `decisions.entities_of`."""
-    valid_id("user_id", user_id)
     _require_filter(desk.vocabulary, entity_type, access_level)
+    valid_id("user_id", user_id)
 
     def allow(facts: OrganizationFacts) -> None:
         if not facts.knows(user_id):
@@ -163,12 +168,10 @@ def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> L
     return None if kept is None else Listing(kept, facts.revision)
 
 
-def get_list(desk: Desk, organization_id: str, question: ListQuestion, *, at_least: int = 0) -> Listing:
-    """The list, made if need be; not while holding the cache. Raises RevisionNotReached(revision)."""
+def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Listing:
+    """The list, made if need be; not while holding the cache."""
     with desk.facts:
-        facts = desk.facts.current(organization_id)
-        require_reached(facts, at_least)
-        found = find_list(desk, facts, question)
+        found = find_list(desk, desk.facts.current(organization_id), question)
     if found is not None:
         return found
     with desk.store.snapshot(organization_id) as snapshot:

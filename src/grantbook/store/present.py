@@ -40,6 +40,7 @@ class SqlPresent:
         self._statements = _Statements(dialect)
         self._connection: Any = None
         self._cursor: Any = None
+        self._connections = 0
 
     def version(self) -> int:
         try:
@@ -49,7 +50,7 @@ class SqlPresent:
         except self._dialect.errors as error:
             self.close()
             raise StoreUnavailable from error
-        return int(version)
+        return int(version) + (self._connections << 32)  # each connection counts for itself
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -109,6 +110,7 @@ class SqlPresent:
     def _connect(self) -> None:
         self._connection = self._dialect.engine.raw_connection()
         self._cursor = self._connection.cursor()
+        self._connections += 1
 
     def _ids(self, ids: Collection[str]) -> tuple[dict[str, Any], int]:
         """The ids to bind, and in how many values; 0 is one list."""
