@@ -76,7 +76,7 @@ class _AtOnce:
 
     def _flush(self) -> None:
         parts, self._parts, self._size = self._parts, [], 0
-        if parts:
+        if parts and not self._transport.is_closing():  # the client may have gone in the meantime
             self._transport.write(b"".join(parts))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 from time import monotonic, sleep
 
 from grantbook.store.history import verify
@@ -33,6 +34,19 @@ def test_a_request_under_way_is_finished(start: Start) -> None:
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert server.process.wait(30) in STOPPED
     assert [grant.grantee_id for grant in tenant.grants()] == [user]
+
+
+def test_clients_that_go_before_the_answer_leave_nothing_in_the_log(start: Start) -> None:
+    server = start()
+    before = server.log.read_text()
+    request = f"GET /healthz HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+    for position in range(500):
+        with socket.create_connection((HOST, server.port), timeout=30) as connection:
+            connection.sendall(request * (1 + position % 4))
+            if position % 3:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset
+    assert server_has_read(server)
+    assert server.log.read_text() == before
 
 
 def server_has_read(server: Server) -> bool:

@@ -1,9 +1,13 @@
 """The routes in front of the application answer as the documented ones behind it, whatever is asked, and by whom."""
 
+import asyncio
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from grantbook.bootstrap import open_desk
@@ -11,8 +15,9 @@ from grantbook.http.app import create_app
 from grantbook.http.hot import HotRoutes
 from grantbook.http.middleware import Scope
 from grantbook.model.limits import MAX_BATCH_CHECKS, MAX_BODY_BYTES
+from grantbook.service import grants
 from grantbook.service.admission import Admissions
-from grantbook.service.desk import Desk
+from grantbook.service.desk import SYSTEM, Desk
 from tests.http.inprocess import InProcess
 from tests.serving import Tenant
 
@@ -177,9 +182,82 @@ def test_lists_are_answered_alike(both: Both) -> None:
         both.agree("GET", path + "&limit=1&limit=2")
     for path in ("entities", "users", "entities?user_id=usr_nobody", users + "x", "entities?user_id=no%20id"):
         assert both.agree("GET", path) in {404, 422}
+    assert both.agree("GET", "entities?user_id=no%20id&entity_type=nonsense") == 422
+    of_entities = urlsafe_b64encode(b'["vector_store","vs_1"]').decode().rstrip("=")
+    assert both.agree("GET", f"{users}&cursor={of_entities}") == 200
     assert both.agree("GET", f"entities?user_id={owner}&entity_type=vector_store") == 200
     assert both.agree("GET", f"entities?user_id={owner}&entity_type=nonsense") == 422
     assert both.agree("POST", users) == 405
+
+
+def test_what_is_wrong_with_a_list_is_found_in_the_same_order(both: Both) -> None:
+    """First who asks, then which revision, then what is asked: by a key seen for the first time, and then again."""
+    later = ("Grantbook-At-Least", f"{both.tenant.organization_id}.{both.tenant.revision + 9}")
+    for path in ("users?entity_type=nonsense&entity_id=vs_1", "entities?user_id=no%20id"):
+        new = both.tenant.key(both.tenant.owner.user_id)
+        assert both.agree("GET", path, secret=new, headers=[later]) == 503
+        assert both.agree("GET", path, secret="gb_wrong") == 401
+    for secret in ("gb_wrong", ""):
+        assert both.agree("GET", f"entities?user_id={both.user}&cursor=x&skip=1", secret=secret) == 401
+
+
+def test_a_length_beyond_all_numbers_is_refused_alike(both: Both) -> None:
+    headers = [("Content-Type", "application/json"), ("Content-Length", "9" * 5_000)]
+    assert both.agree("POST", "check", content=b"{}", headers=headers) == 413
+
+
+def test_a_body_in_chunks_is_left_to_whoever_counts_what_comes(both: Both) -> None:
+    """Also where a server hands on a length that the chunks need not keep to."""
+    went_on: list[str] = []
+
+    async def application(scope: Scope, *_: Any) -> None:
+        went_on.append(scope["path"])
+
+    async def never(*_: Any) -> Any:
+        raise AssertionError("the body was read, or answered")
+
+    path = f"{both.tenant.path}/access/check"
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"2"), (b"transfer-encoding", b"chunked")]
+    routes = HotRoutes(both.tenant.desk, Admissions(both.tenant.desk), application)
+    asyncio.run(routes({"type": "http", "method": "POST", "path": path, "headers": headers}, never, never))
+    assert went_on == [path]
+
+
+def test_each_event_loop_looks_for_itself(both: Both) -> None:
+    """What one loop saw in its round is of before what another one, in another thread, was asked meanwhile."""
+    tenant = both.tenant
+    routes = HotRoutes(tenant.desk, Admissions(tenant.desk), unreachable)
+    user, body = tenant.user(), msgspec.json.encode(both.question)
+    (given,) = tenant.grant(both.slice, "read", user)
+    body = body.replace(both.user.encode(), user.encode())
+
+    async def ask() -> bool:
+        sent: list[bytes] = []
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers.append((b"x-api-key", tenant.owner.secret.encode()))
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("body", b""))
+
+        path = f"{tenant.path}/access/check"
+        await routes({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+        allowed: bool = msgspec.json.decode(sent[-1])["allowed"]
+        return allowed
+
+    def ask_elsewhere() -> bool:
+        with tenant.desk.writing(tenant.organization_id, SYSTEM) as writing:
+            grants.revoke(writing, given.id)
+        return asyncio.run(ask())
+
+    async def in_one_round() -> tuple[bool, bool]:
+        await ask()  # in a thread: the key is not known yet
+        with ThreadPoolExecutor(1) as pool:
+            return await ask(), pool.submit(ask_elsewhere).result()
+
+    assert asyncio.run(in_one_round()) == (True, False)
 
 
 def test_pages_by_cursor_hold_everything_once(both: Both) -> None:

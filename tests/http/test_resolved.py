@@ -1,12 +1,16 @@
 """Resolved access of somebody who reaches very much: sent in parts, and whole all the same."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from grantbook.model.facts import EntityRef
+from grantbook.service import asking
+from grantbook.service.asking import Listing
 from grantbook.service.desk import Desk
 from tests.http.inprocess import client_of, desk_at
 from tests.serving import Tenant
@@ -48,6 +52,34 @@ def test_a_long_answer_holds_everything_once_and_in_order(desk: Desk, client: ht
         assert all(
             paths[EntityRef("vector_store", each["store_id"])] == each["grant_paths"] for each in told["store_access"]
         )
+
+
+def test_nobody_waits_for_the_cache_within_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds the cache may wait for the store, which lets one at a time in where it is in memory."""
+    with desk_at("memory:", FakeClock()) as desk, ThreadPoolExecutor(1) as pool:
+        tenant, client = Tenant.found(desk), client_of(desk)
+        client.headers["X-API-Key"] = tenant.owner.secret
+        ref, get_list = tenant.entity(), asking.get_list
+        asked: list[bool] = []
+
+        def as_another_holds_the_cache(*args: Any) -> Listing:
+            asked.append(pool.submit(can_be_locked, desk.store).result())
+            return get_list(*args)
+
+        monkeypatch.setattr(asking, "get_list", as_another_holds_the_cache)
+        for path in (
+            f"users/{tenant.owner.user_id}/resolved-access",
+            f"access/users-with-access?entity_type={ref.type}&entity_id={ref.id}",
+        ):
+            assert client.get(f"{tenant.path}/{path}").status_code == 200
+        assert asked == [True, True]
+
+
+def can_be_locked(store: Any) -> bool:
+    found: bool = store.lock.acquire(timeout=1)
+    if found:
+        store.lock.release()
+    return found
 
 
 def test_a_short_answer_says_how_long_it_is(desk: Desk, client: httpx.Client) -> None:

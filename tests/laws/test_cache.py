@@ -5,6 +5,7 @@ database, as another process would.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from grantbook.engine import lookup
 from grantbook.engine.facts_cache import UNKNOWN_ENTITY, UNKNOWN_USER, FactCache, Pair
 from grantbook.engine.held import NONE, name_of
+from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import Entity, EntityRef, Fact, Facts, Member
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import access
@@ -120,6 +122,22 @@ def test_an_entity_with_very_many_grants_is_never_held_whole(store: Store) -> No
     require_agreement(cache, world, NOW, len(world.pairs))
     withdraw(store, world.organization_id, world.grants[:600])
     require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants[:600]), NOW, 9)
+
+
+def test_a_new_connection_does_not_take_what_is_held_for_what_is_new(tmp_path: Path) -> None:
+    """Each connection counts the commits of others from the same number on: the second may be where the first was."""
+    url = f"sqlite:///{tmp_path}/book.db"
+    world = crowd(3)
+    other = open_sqlite(url, FakeClock())
+    deposit(other, world.organization_id, world.facts)
+    cache = FactCache(open_sqlite(url, FakeClock()), BUILT_IN, 1 << 30)
+    require_agreement(cache, world, NOW, 1)
+    cache.present._connection.driver_connection.close()  # type: ignore[attr-defined]
+    with pytest.raises(StoreUnavailable), cache:
+        pass
+    withdraw(other, world.organization_id, world.grants)
+    require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants), NOW, 1)
+    cache.close()
 
 
 def crowd(size: int) -> World:

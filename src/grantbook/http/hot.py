@@ -113,7 +113,7 @@ class HotRoutes:
         self._desk = desk
         self._app = app
         self._admissions = admissions
-        self._has_looked = False
+        self._looked_in: asyncio.AbstractEventLoop | None = None
         self._items = _items(desk.vocabulary)
         self._ranks = {name: kind.ranks for name, kind in desk.vocabulary.types.items()}
 
@@ -176,15 +176,16 @@ class HotRoutes:
         What this round answers was received before it began: a later request, such as of somebody who was told of a
         change meanwhile, waits behind the call that ends the round.
         """
-        looks, self._has_looked = not self._has_looked, False
+        loop = asyncio.get_running_loop()
+        looks, self._looked_in = self._looked_in is not loop, None
         if looks:
-            asyncio.get_running_loop().call_soon(self._end_round)
+            loop.call_soon(self._end_round)
         entered = self._desk.facts.enter(waits=False, looks=looks)
-        self._has_looked = entered
+        self._looked_in = loop if entered else None
         return entered
 
     def _end_round(self) -> None:
-        self._has_looked = False
+        self._looked_in = None
 
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""

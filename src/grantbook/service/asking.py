@@ -18,10 +18,9 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import Vocabulary
-from grantbook.service import decisions
 from grantbook.service.admission import SYSTEM_ASKER, Asker
 from grantbook.service.decisions import Check, Decision
-from grantbook.service.desk import Desk, Reading
+from grantbook.service.desk import Desk
 from grantbook.service.values import valid_id
 from grantbook.store.port import Snapshot
 
@@ -169,7 +168,8 @@ def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> L
 
 
 def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Listing:
-    """The list, made if need be; not while holding the cache."""
+    """The list, made if need be. Not while holding the cache, nor within a reading: it waits for those who hold the
+    cache, and they may wait for the store."""
     with desk.facts:
         found = find_list(desk, desk.facts.current(organization_id), question)
     if found is not None:
@@ -183,17 +183,15 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Listin
     return made
 
 
-def resolve(desk: Desk, reading: Reading, user_id: str, *, entity_type: str | None = None) -> KeptList:
-    """What the user reaches now, for the caller of the reading. Raises as `decisions.entities_of`."""
-    decisions.require_may_list(reading, user_id, entity_type, None)
+def resolve(desk: Desk, organization_id: str, user_id: str, *, entity_type: str | None = None) -> KeptList:
+    """What the user reaches now, for whom `decisions.require_may_list` let; not within a reading, as `get_list`."""
     question = entities_of(desk, SYSTEM_ASKER, user_id, entity_type=entity_type)
-    return get_list(desk, reading.organization_id, question).found
+    return get_list(desk, organization_id, question).found
 
 
-def resolve_users(desk: Desk, reading: Reading, ref: EntityRef) -> KeptList:
-    """Who reaches the entity now, for the caller of the reading. Raises as `decisions.users_of`."""
-    decisions.require_may_list_users(reading, ref, None)
-    return get_list(desk, reading.organization_id, users_of(desk, SYSTEM_ASKER, ref)).found
+def resolve_users(desk: Desk, organization_id: str, ref: EntityRef) -> KeptList:
+    """Who reaches the entity now, for whom `decisions.require_may_list_users` let; not within a reading."""
+    return get_list(desk, organization_id, users_of(desk, SYSTEM_ASKER, ref)).found
 
 
 def require_reached(facts: OrganizationFacts, at_least: int) -> None:

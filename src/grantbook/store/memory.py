@@ -318,10 +318,9 @@ class MemoryStore:
 
     @contextmanager
     def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[MemorySnapshot]:
-        with self.lock:  # not while it is read: who reads may wait for somebody who waits for the lock
+        with self.lock:
             book = self._books.get(organization_id, _Book())
-            newest = book.head.revision
-        yield MemorySnapshot(organization_id, book, newest if revision is None else revision, self.lock)
+            yield MemorySnapshot(organization_id, book, book.head.revision if revision is None else revision, self.lock)
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[MemoryTransaction]:

@@ -13,7 +13,7 @@ from grantbook.http.platform.resolved import resolved_access
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.instants import from_datetime
-from grantbook.service import asking, gates, grants, overview
+from grantbook.service import asking, decisions, gates, grants, overview
 from grantbook.service.desk import Reading, Writing
 
 routes = router("Access grants")
@@ -136,7 +136,9 @@ def get_resolved_access(
     A long answer is sent while it is made.
     """
     with exchange.reading(organization_id) as reading:
-        found = asking.resolve(exchange.desk, reading, user_id, entity_type=entity_type)
+        decisions.require_may_list(reading, user_id, entity_type, None)
+    found = asking.resolve(exchange.desk, organization_id, user_id, entity_type=entity_type)
+    with exchange.reading(organization_id) as reading:
         parts = resolved_access(reading, user_id, found)
     if len(found.places) > _STREAMED:
         return StreamingResponse(parts, media_type="application/json")
@@ -149,7 +151,9 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
     """Everybody who reaches an entity, owners and overriding roles included."""
     with exchange.reading(organization_id) as reading:
         ref = gates.entity_ref(reading, entity_type, entity_id)
-        found = asking.resolve_users(exchange.desk, reading, ref)
+        decisions.require_may_list_users(reading, ref, None)
+    found = asking.resolve_users(exchange.desk, organization_id, ref)
+    with exchange.reading(organization_id) as reading:
         return Answer(rendering.users_with_access(reading, ref, found.as_dict())).response()
 
 
