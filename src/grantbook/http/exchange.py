@@ -257,14 +257,17 @@ def _admit(request: Request, scope: str | None) -> None:
             raise NotFound("No such id", **{name: value})
 
 
-def _credential(request: Request) -> tuple[bool, bytes]:
+def _credential(request: Request) -> tuple[bytes, bytes]:
     given = (request.headers.get(name, "").encode("latin-1") for name in ("x-api-key", "authorization"))
     return credential_of(*given)
 
 
-def credential_of(api_key: bytes, authorization: bytes) -> tuple[bool, bytes]:
-    """A digest of what the caller sent to be known by, and whether it was in `Authorization`."""
-    return not api_key, sha256(api_key or authorization).digest()
+def credential_of(api_key: bytes, authorization: bytes) -> tuple[bytes, bytes]:
+    """What the caller sent to be known by: the scheme, empty for `X-API-Key`, and a digest of the key."""
+    if api_key:
+        return b"", sha256(api_key).digest()
+    scheme, _, token = authorization.partition(b" ")
+    return scheme.lower(), sha256(token.strip()).digest()
 
 
 def _secret(request: Request) -> str:
