@@ -4,18 +4,15 @@ import secrets
 import time
 import tomllib
 from pathlib import Path
-from typing import Final
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
+from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
 from grantbook.model.vocabulary import BUILT_IN, Vocabulary
 from grantbook.service.desk import Desk
 from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
-
-MEBIBYTE: Final = 1024 * 1024
-DEFAULT_CACHE_MB: Final = 256
 
 
 def system_clock() -> Instant:

@@ -19,12 +19,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from grantbook.bootstrap import DEFAULT_CACHE_MB, MEBIBYTE, load_vocabulary, open_desk, system_clock
+from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
 from grantbook.model import ids
 from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import Department, EntityRef, Grant, Organization, Principal, Role
 from grantbook.model.ids import new_id
 from grantbook.model.instants import Clock, Instant, from_datetime
+from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
 from grantbook.model.resolution import Access
 from grantbook.service import (
     asking,
@@ -166,7 +167,7 @@ class OrganizationBook:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
             )
-            return asking.get_list(self._desk, self.id, question).found.as_dict()
+            return asking.get_list(self._desk, self.id, question).as_dict()
         with self._reading(as_of) as reading:
             return decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
 
@@ -177,7 +178,7 @@ class OrganizationBook:
         if as_of is None and self._caller.is_system:
             ref = EntityRef(entity_type, entity_id)
             question = asking.users_of(self._desk, SYSTEM_ASKER, ref, access_level=access_level)
-            return asking.get_list(self._desk, self.id, question).found.as_dict()
+            return asking.get_list(self._desk, self.id, question).as_dict()
         with self._reading(as_of) as reading:
             return decisions.users_of(reading, EntityRef(entity_type, entity_id), access_level=access_level)
 

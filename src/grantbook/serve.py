@@ -13,10 +13,11 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from grantbook.bootstrap import MEBIBYTE, load_vocabulary, open_desk
+from grantbook.bootstrap import load_vocabulary, open_desk
 from grantbook.http.app import create_app
 from grantbook.http.middleware import App
 from grantbook.model.errors import StoreUnavailable
+from grantbook.model.limits import MEBIBYTE
 from grantbook.service.desk import Desk
 from grantbook.service.key_uses import FLUSH_EVERY_S
 from grantbook.settings import Settings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from grantbook.model.errors import ConfigurationError
+from grantbook.model.limits import DEFAULT_CACHE_MB
 
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
@@ -25,7 +26,7 @@ class Settings:
     port: int = 8420
     public_url: str | None = None
     workers: int = 1
-    cache_mb: int = 256
+    cache_mb: int = DEFAULT_CACHE_MB
     organization: str | None = None
     vocabulary_file: str | None = None
     metrics: bool = False

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from grantbook.engine.lists import KeptList
 from grantbook.model.facts import EntityRef
 from grantbook.service import asking
-from grantbook.service.asking import Listing
 from grantbook.service.desk import Desk
 from tests.http.inprocess import client_of, desk_at
 from tests.serving import Tenant
@@ -62,7 +62,7 @@ def test_nobody_waits_for_the_cache_within_a_reading(monkeypatch: pytest.MonkeyP
         ref, get_list = tenant.entity(), asking.get_list
         asked: list[bool] = []
 
-        def as_another_holds_the_cache(*args: Any) -> Listing:
+        def as_another_holds_the_cache(*args: Any) -> KeptList:
             asked.append(pool.submit(can_be_locked, desk.store).result())
             return get_list(*args)
 

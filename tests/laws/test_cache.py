@@ -4,7 +4,10 @@ Never an answer of before: not after a change through the same store, nor after 
 database, as another process would.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from grantbook.engine import lookup
 from grantbook.engine.facts_cache import UNKNOWN_ENTITY, UNKNOWN_USER, FactCache, Pair
 from grantbook.engine.held import NONE, name_of
+from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import Entity, EntityRef, Fact, Facts, Member
 from grantbook.model.instants import Instant
@@ -29,6 +33,7 @@ from tests.laws.books import desk_of, settle
 from tests.worlds import (
     DAY,
     NOW,
+    ORGANIZATION,
     FakeClock,
     World,
     deposit,
@@ -87,10 +92,13 @@ def test_no_change_of_another_process_leaves_an_answer_of_before(
 
 
 @pytest.fixture(scope="module")
-def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Store]:
+def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
     """Two that know nothing of each other, on one file."""
     url = f"sqlite:///{tmp_path_factory.mktemp('book')}/book.db"
-    return open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
+    stores = open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
+    yield stores
+    for store in stores:
+        store.close()
 
 
 @FEWER
@@ -138,6 +146,34 @@ def test_a_new_connection_does_not_take_what_is_held_for_what_is_new(tmp_path: P
     withdraw(other, world.organization_id, world.grants)
     require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants), NOW, 1)
     cache.close()
+
+
+def test_a_held_grant_takes_no_more_memory_than_is_said_and_reckoned(tmp_path: Path) -> None:
+    """At most 200 bytes, the entities that have the grants included; and the bound is kept by what is reckoned."""
+    refs = [EntityRef("vector_store", f"vs_{number}") for number in range(250)]
+    users = [f"usr_{number}" for number in range(500)]
+    facts: list[Fact] = [organization(), *(member(user_id, "active") for user_id in users)]
+    facts += [entity(ref, owner=user("usr_nobody"), mode="private") for ref in refs]
+    names = [ids.ACCESS_GRANT + sha256(str(number).encode()).hexdigest()[:32] for number in range(10_000)]
+    whom = [(refs[number % 250], users[(number // 250 + number) % 500]) for number in range(10_000)]
+    facts += [grant(ref, user(user_id), "read", id=id_) for id_, (ref, user_id) in zip(names, whom, strict=True)]
+    store = open_sqlite(f"sqlite:///{tmp_path}/book.db", FakeClock())
+    deposit(store, ORGANIZATION, facts)
+    cache = FactCache(store, BUILT_IN, 1 << 30)
+    with cache:
+        cache.current(ORGANIZATION).ranks([(user_id, refs[0]) for user_id in users], NOW)  # people are not what is told
+        before = cache.spent_bytes
+        gc.collect()
+        tracemalloc.start()
+        for asker in users[:2]:  # the second time they are held whole
+            cache.current(ORGANIZATION).ranks([(asker, ref) for ref in refs], NOW)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert taken <= 200 * len(whom)
+        assert taken <= cache.spent_bytes - before
+    cache.close()
+    store.close()
 
 
 def crowd(size: int) -> World:
@@ -190,10 +226,10 @@ def require_lists(desk: Desk, world: World, at: Instant) -> None:
         reaching = {ref: lookup.users_of(snapshot, BUILT_IN, ref, at) for ref in entities}
     for user_id in users:
         question = asking.entities_of(desk, SYSTEM_ASKER, user_id)
-        assert asking.get_list(desk, world.organization_id, question).found.as_dict() == reached[user_id]
+        assert asking.get_list(desk, world.organization_id, question).as_dict() == reached[user_id]
     for ref in entities:
         question = asking.users_of(desk, SYSTEM_ASKER, ref)
-        assert asking.get_list(desk, world.organization_id, question).found.as_dict() == reaching[ref]
+        assert asking.get_list(desk, world.organization_id, question).as_dict() == reaching[ref]
 
 
 def expected_rank(facts: Facts, world: World, pair: Pair, at: Instant) -> int:

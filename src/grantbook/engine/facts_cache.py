@@ -32,11 +32,12 @@ from grantbook.engine.held import (
 )
 from grantbook.engine.lists import Lists
 from grantbook.model.errors import LimitExceeded
-from grantbook.model.facts import EVERYONE, EntityRef
+from grantbook.model.facts import EVERYONE, EntityRef, Grant
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH, MAX_DEPARTMENT_DEPTH
 from grantbook.model.resolution import NO_ACCESS, OVERRIDE, Access
 from grantbook.model.vocabulary import LISTED_MODES, Vocabulary
+from grantbook.store.history import fact_in
 from grantbook.store.port import Notice, Store
 
 UNKNOWN_USER: Final = -2
@@ -53,7 +54,6 @@ _NAME_BYTES: Final = 100
 _GRANT_BYTES: Final = 200
 _ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
 _EPOCHS: Final = count()
-_NOBODY: Final[frozenset[str]] = frozenset()
 _EVERYONE: Final = name_of(*EVERYONE)
 
 Pair = tuple[str, tuple[str, str]]
@@ -64,20 +64,6 @@ class TooMuchToLoad(Exception):
     """More is missing than the caller is ready to wait for. Nothing was loaded."""
 
 
-class _GrantText(msgspec.Struct):
-    """What the record tells of a grant, as far as it decides."""
-
-    entity_type: str
-    entity_id: str
-    grantee_type: str
-    grantee_id: str
-    access_level: str
-    id: str
-    starts_at: Instant | None
-    expires_at: Instant | None
-
-
-_TEXTS: Final = msgspec.json.Decoder(_GrantText)
 _CAPABILITIES: Final = msgspec.json.Decoder(list[str])
 
 
@@ -513,12 +499,12 @@ class OrganizationFacts:
         for text, is_there in ((notice.before, False), (notice.after, True)):
             if text is None:
                 continue
-            told = _TEXTS.decode(text)
-            ref, name = EntityRef(told.entity_type, told.entity_id), name_of(told.grantee_type, told.grantee_id)
+            told = fact_in(Grant, text)
+            ref, name = told.entity, name_of(*told.grantee)
             entity = self._entities.get(ref) or self._older_entities.get(ref)
             if entity is not None:
                 if is_there:
-                    row = (*ref, told.grantee_type, told.grantee_id, told.access_level, told.id)
+                    row = (*ref, *told.grantee, told.access_level, told.id)
                     self._hold_grants([(*row, told.starts_at, told.expires_at)])
                 elif entity.is_whole:
                     entity.grants.pop(name, None)

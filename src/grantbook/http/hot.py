@@ -44,7 +44,7 @@ from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import EntityType, Vocabulary
 from grantbook.service import asking, decisions
 from grantbook.service.admission import Admission, Admissions, Asker, require_scope
-from grantbook.service.asking import Listing, ListQuestion
+from grantbook.service.asking import ListQuestion
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
 
@@ -234,7 +234,7 @@ class HotRoutes:
         except KeyError:
             raise NotPlain from None
         rank = facts.rank(asked.user_id, (asked.entity_type, asked.entity_id), self._desk.clock())
-        if rank < NONE or not (asker.asks_about_anybody or asked.user_id == asker.user_id):
+        if rank < NONE or not asker.may_ask_about(asked.user_id):
             raise asking.refusal(self._desk.vocabulary, _check_of(asked), rank)
         item = self._items[asked.entity_type][rank >= rung][rank]
         return b'%b,"revision":"%b"}' % (item[:-1], token_of(facts.id, facts.revision).encode())
@@ -242,7 +242,7 @@ class HotRoutes:
     def _batch(self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None) -> bytes:
         """Answers are put together from texts made once: all that can be said about a known pair."""
         checks: list[_Question] = request.body.checks
-        items, anybody, own = self._items, asker.asks_about_anybody, asker.user_id
+        items = self._items
         try:
             wanted = [self._ranks[each.entity_type][each.access_level] for each in checks]
         except KeyError:
@@ -251,7 +251,7 @@ class HotRoutes:
         ranks = facts.ranks(pairs, self._desk.clock(), max_loads=max_loads)
         texts = [
             items[each.entity_type][rank >= rung][rank]
-            if rank >= NONE and (anybody or each.user_id == own)
+            if rank >= NONE and asker.may_ask_about(each.user_id)
             else self._error(each, rank, request.trace_id)
             for each, rank, rung in zip(checks, ranks, wanted, strict=True)
         ]
@@ -277,11 +277,11 @@ class HotRoutes:
             )
             return msgspec.json.encode(rendering.explanation(reading, question.entity, answer))
 
-    def _page(self, request: _Request, listing: Listing) -> bytes:
+    def _page(self, request: _Request, found: KeptList) -> bytes:
         asked: _ListRequest = request.body
         desk = self._desk
         with desk.reading(request.organization_id, Caller(user_id=STRANGER)) as reading:
-            return msgspec.json.encode(asked.page(reading, listing.found))
+            return msgspec.json.encode(asked.page(reading, found))
 
 
 class _ListRequest:

@@ -6,6 +6,8 @@ never a silent truncation and never an access decision.
 
 from typing import Final
 
+MEBIBYTE: Final = 1024 * 1024
+DEFAULT_CACHE_MB: Final = 256
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_BATCH_BODY_BYTES: Final = 4 * 1024 * 1024  # MAX_BATCH_CHECKS with ids as made here take 1.7 MB
 MAX_IMPORT_BODY_BYTES: Final = 16 * 1024 * 1024

@@ -25,6 +25,10 @@ class Asker:
     user_id: str
     asks_about_anybody: bool
 
+    def may_ask_about(self, user_id: str) -> bool:
+        """Whether about that user's access, as `gates.may_ask_about`."""
+        return self.asks_about_anybody or user_id == self.user_id
+
 
 @dataclass(slots=True)
 class Admission:

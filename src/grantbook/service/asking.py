@@ -32,21 +32,16 @@ def check(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -
     if kind is None or rung is None:
         raise refusal(desk.vocabulary, question, NONE)
     rank = facts.rank(question.user_id, question.entity, desk.clock())
-    if rank < NONE or not (asker.asks_about_anybody or question.user_id == asker.user_id):
+    if rank < NONE or not asker.may_ask_about(question.user_id):
         raise refusal(desk.vocabulary, question, rank)
     level = kind.levels[rank] if rank >= 0 else None
     return Decision(allowed=rank >= rung, access_level=level, revision=facts.revision)
 
 
 def check_many(
-    desk: Desk,
-    facts: OrganizationFacts,
-    asker: Asker,
-    questions: Sequence[Check],
-    *,
-    max_loads: int | None = None,
+    desk: Desk, facts: OrganizationFacts, asker: Asker, questions: Sequence[Check]
 ) -> list[Decision | GrantbookError]:
-    """Each decision in order, without paths, or the error of its question. Raises TooMuchToLoad."""
+    """Each decision in order, without paths, or the error of its question. Raises StoreUnavailable."""
     types = desk.vocabulary.types
     answers: list[Decision | GrantbookError | None] = [None] * len(questions)
     try:
@@ -56,16 +51,15 @@ def check_many(
         answers = [_malformed(desk.vocabulary, each) for each in questions]
         asked = [each for each, error in zip(questions, answers, strict=True) if error is None]
         wanted = [types[each.entity.type].ranks[each.access_level] for each in asked]
-    ranks = facts.ranks([(each.user_id, each.entity) for each in asked], desk.clock(), max_loads=max_loads)
+    ranks = facts.ranks([(each.user_id, each.entity) for each in asked], desk.clock())
     revision = facts.revision
-    anybody, own = asker.asks_about_anybody, asker.user_id
     found = [
         Decision(
             allowed=rank >= rung,
             access_level=types[each.entity.type].levels[rank] if rank >= 0 else None,
             revision=revision,
         )
-        if rank >= NONE and (anybody or each.user_id == own)
+        if rank >= NONE and asker.may_ask_about(each.user_id)
         else refusal(desk.vocabulary, each, rank)
         for each, rank, rung in zip(asked, ranks, wanted, strict=True)
     ]
@@ -105,14 +99,6 @@ def _malformed(vocabulary: Vocabulary, question: Check) -> GrantbookError | None
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A whole list, and the revision that it is of."""
-
-    found: KeptList
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
 class ListQuestion:
     """A list to ask for: what it is kept under, who may ask (an error says who not), and how it is made."""
 
@@ -131,7 +117,7 @@ def entities_of(
     def allow(facts: OrganizationFacts) -> None:
         if not facts.knows(user_id):
             raise NotFound("User not found", user_id=user_id)
-        if not asker.asks_about_anybody and user_id != asker.user_id:
+        if not asker.may_ask_about(user_id):
             raise PermissionDenied(user_id=user_id)
 
     def make(snapshot: Snapshot, at: Instant) -> KeptList:
@@ -160,14 +146,13 @@ def users_of(desk: Desk, asker: Asker, ref: EntityRef, *, access_level: str | No
     return ListQuestion(("users", ref, access_level), allow, make)
 
 
-def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> Listing | None:
+def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> KeptList | None:
     """The list, if it is kept."""
     question.allow(facts)
-    kept = facts.lists.find(question.key, desk.clock())
-    return None if kept is None else Listing(kept, facts.revision)
+    return facts.lists.find(question.key, desk.clock())
 
 
-def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Listing:
+def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> KeptList:
     """The list, made if need be. Not while holding the cache, nor within a reading: it waits for those who hold the
     cache, and they may wait for the store."""
     with desk.facts:
@@ -175,23 +160,23 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Listin
     if found is not None:
         return found
     with desk.store.snapshot(organization_id) as snapshot:
-        made = Listing(question.make(snapshot, desk.clock()), snapshot.revision)
+        made = question.make(snapshot, desk.clock())
     with desk.facts:
         facts = desk.facts.current(organization_id)
-        if facts.revision == made.revision:
-            desk.facts.spent_bytes += facts.lists.keep(question.key, made.found)
+        if facts.revision == snapshot.revision:
+            desk.facts.spent_bytes += facts.lists.keep(question.key, made)
     return made
 
 
 def resolve(desk: Desk, organization_id: str, user_id: str, *, entity_type: str | None = None) -> KeptList:
     """What the user reaches now, for whom `decisions.require_may_list` let; not within a reading, as `get_list`."""
     question = entities_of(desk, SYSTEM_ASKER, user_id, entity_type=entity_type)
-    return get_list(desk, organization_id, question).found
+    return get_list(desk, organization_id, question)
 
 
 def resolve_users(desk: Desk, organization_id: str, ref: EntityRef) -> KeptList:
     """Who reaches the entity now, for whom `decisions.require_may_list_users` let; not within a reading."""
-    return get_list(desk, organization_id, users_of(desk, SYSTEM_ASKER, ref)).found
+    return get_list(desk, organization_id, users_of(desk, SYSTEM_ASKER, ref))
 
 
 def require_reached(facts: OrganizationFacts, at_least: int) -> None:

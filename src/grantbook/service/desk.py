@@ -11,6 +11,7 @@ from grantbook.model.facts import Grant, Member, Organization, Role, RoleAssignm
 from grantbook.model.governance import CAPABILITIES
 from grantbook.model.ids import RandomBytes, new_id
 from grantbook.model.instants import Clock, Instant
+from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.service.key_uses import KeyUses
 from grantbook.store.port import Author, Snapshot, Store, Transaction
@@ -143,7 +144,7 @@ class Desk:
         clock: Clock,
         random: RandomBytes,
         *,
-        cache_bytes: int = 256 * 1024 * 1024,
+        cache_bytes: int = DEFAULT_CACHE_MB * MEBIBYTE,
     ) -> None:
         self.store = store
         self.facts = FactCache(store, vocabulary, cache_bytes)
