@@ -27,6 +27,7 @@ from grantbook.model.facts import (
 from grantbook.store.port import GrantRow, Notice, OutlineRow, StandingRow
 from grantbook.store.statements import Dialect, Prepared
 from grantbook.store.tables import FACT_TABLES, changes, heads
+from grantbook.store.versions import live
 
 _PLAIN_IDS = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
@@ -146,7 +147,7 @@ class _Statements:
 
     def deleted(self) -> Prepared:
         table = FACT_TABLES[Organization]
-        return self._get("deleted", lambda: select(table.c.id).where(*_live(table), table.c.deleted_at.is_not(None)))
+        return self._get("deleted", lambda: select(table.c.id).where(live(table), table.c.deleted_at.is_not(None)))
 
     def standings(self, count: int) -> Prepared:
         """Members; their roles with the capabilities; departments joined and all above, each with its parent."""
@@ -156,22 +157,22 @@ class _Statements:
                 FACT_TABLES[kind] for kind in (Member, DepartmentMember, Department, RoleAssignment, Role)
             )
             first = select(joined.c.user_id, joined.c.department_id.label("id")).where(
-                *_live(joined), self._is_in(joined.c.user_id, count)
+                live(joined), self._is_in(joined.c.user_id, count)
             )
             line = first.cte("line", recursive=True)
             above = select(line.c.user_id, departments.c.parent_id).where(
-                *_live(departments), departments.c.id == line.c.id, departments.c.parent_id.is_not(None)
+                live(departments), departments.c.id == line.c.id, departments.c.parent_id.is_not(None)
             )
             line = line.union(above)
             return union_all(
                 select(members.c.user_id, literal("member"), members.c.state, null()).where(
-                    *_live(members), self._is_in(members.c.user_id, count)
+                    live(members), self._is_in(members.c.user_id, count)
                 ),
                 select(assigned.c.user_id, literal("role"), assigned.c.role_id, roles.c.capabilities)
                 .select_from(assigned.outerjoin(roles, _joins(assigned.c.role_id, roles)))
-                .where(*_live(assigned), self._is_in(assigned.c.user_id, count)),
+                .where(live(assigned), self._is_in(assigned.c.user_id, count)),
                 select(line.c.user_id, literal("department"), departments.c.id, departments.c.parent_id).where(
-                    *_live(departments), departments.c.id == line.c.id
+                    live(departments), departments.c.id == line.c.id
                 ),
             )
 
@@ -183,7 +184,7 @@ class _Statements:
             ("named", count),
             lambda: (
                 select(table.c.grantee_id)
-                .where(*_live(table), self._is_in(table.c.grantee_id, count), table.c.grantee_type == "user")
+                .where(live(table), self._is_in(table.c.grantee_id, count), table.c.grantee_type == "user")
                 .distinct()
             ),
         )
@@ -194,18 +195,18 @@ class _Statements:
             part = things.c.entity_type, things.c.id, things.c.status, things.c.owner_type, things.c.owner_id
             return union_all(
                 select(literal("entity"), *part, things.c.access_mode).where(
-                    *_live(things), self._is_in(things.c.id, count)
+                    live(things), self._is_in(things.c.id, count)
                 ),
                 select(
                     literal("target"),
                     *(targets.c.entity_type, targets.c.entity_id, null(), targets.c.target_type, targets.c.target_id),
                     null(),
-                ).where(*_live(targets), self._is_in(targets.c.entity_id, count)),
+                ).where(live(targets), self._is_in(targets.c.entity_id, count)),
                 select(
                     literal("container"),
                     *(edges.c.member_type, edges.c.member_id, null(), edges.c.container_type, edges.c.container_id),
                     null(),
-                ).where(*_live(edges), self._is_in(edges.c.member_id, count)),
+                ).where(live(edges), self._is_in(edges.c.member_id, count)),
             )
 
         return self._get(("outlines", count), build)
@@ -237,7 +238,7 @@ class _Statements:
 def _grants_on(table: Any) -> Any:
     columns = (table.c[name] for name in GrantRow._fields)
     return select(*columns).where(
-        *_live(table), table.c.entity_id == bindparam("entity"), table.c.entity_type == bindparam("type")
+        live(table), table.c.entity_id == bindparam("entity"), table.c.entity_type == bindparam("type")
     )
 
 
@@ -245,10 +246,5 @@ def _tenant(table: Any) -> Any:
     return table.c.organization_id == bindparam("tenant")
 
 
-def _live(table: Any) -> tuple[Any, Any]:
-    return _tenant(table), table.c.until_revision.is_(None)
-
-
 def _joins(role_id: Any, roles: Any) -> Any:
-    live, newest = _live(roles)
-    return (roles.c.id == role_id) & live & newest
+    return (roles.c.id == role_id) & live(roles)
