@@ -10,12 +10,15 @@ from hypothesis import HealthCheck, settings
 
 from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
+from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import open_sqlite
+from tests import postgres
 from tests.worlds import FakeClock
 
 STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
     "memory": lambda _, clock: MemoryStore(clock),
     "sqlite": lambda directory, clock: open_sqlite(f"sqlite:///{directory}/book.db", clock),
+    "postgres": lambda _, clock: open_postgres(postgres.empty_database(), clock),
 }
 
 settings.register_profile(
@@ -24,6 +27,17 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)  # --hypothesis-profile=deep
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before there are workers of xdist, which have `workerinput`."""
+    if not hasattr(config, "workerinput"):
+        postgres.begin_session()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.end_session()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -164,11 +164,12 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(book: Store, ur
     deposit(book, ORGANIZATION, [member("usr_1")])
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.execute("UPDATE compatibility SET works_from = '9998'")
     before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-    with pytest.raises(ConfigurationError, match=f"9999, newer than this release .{SCHEMA_VERSION}.: upgrade"):
+    with pytest.raises(ConfigurationError, match=f"9999, which this release .{SCHEMA_VERSION}. does not know: upgrade"):
         open_sqlite(url, FakeClock())
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
-    connection.execute("UPDATE alembic_version SET version_num = ?", [SCHEMA_VERSION])
+    connection.execute("UPDATE compatibility SET works_from = ?", [SCHEMA_VERSION])  # a later one that only added
     connection.close()
     again = open_sqlite(url, FakeClock())
     assert contents(again, ORGANIZATION)["Member"] == [member("usr_1")]

@@ -42,6 +42,8 @@ FIXES: Final[Mapping[str, str]] = {
     "GRANT_ALREADY_EXISTS": "change it with 'grantbook grants update GRANT_ID LEVEL', or revoke it first",
     "GRANT_WOULD_BE_DEMOTED": "revoke the grant first to give a lower level",
     "STORE_UNAVAILABLE": "check that the database is reachable, that its files can be written, and try again",
+    "TRANSACTION_ABORTED": "try again",
+    "OUTCOME_UNKNOWN": "look whether the change is there before you make it again",
     "TAMPERED_HISTORY": "compare the database with a backup from before that revision",
 }
 

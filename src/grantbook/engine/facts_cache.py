@@ -9,7 +9,8 @@ are applied: a changed grant takes the place of the one before it, anything else
 than that. What is not there is held too. Memory is bounded: what no question touched for the longest goes first.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from threading import Lock
 from types import TracebackType
@@ -61,7 +62,7 @@ Pair = tuple[str, tuple[str, str]]
 
 
 class TooMuchToLoad(Exception):
-    """More is missing than the caller is ready to wait for. Nothing was loaded."""
+    """More is missing, or may have changed, than the caller is ready to wait for. Nothing was loaded."""
 
 
 _CAPABILITIES: Final = msgspec.json.Decoder(list[str])
@@ -83,6 +84,8 @@ class FactCache:
         self._organizations: dict[str, OrganizationFacts] = {}
         self._lock = Lock()
         self._version = -1
+        self.may_load = True
+        self._is_full = False
 
     def __enter__(self) -> Self:
         self.enter()
@@ -93,14 +96,26 @@ class FactCache:
     ) -> None:
         self.leave()
 
-    def enter(self, *, waits: bool = True, looks: bool = True) -> bool:
-        """As `with` begins; False where another thread stays in for longer than this one waits.
+    @contextmanager
+    def asked(self, *, is_full: bool) -> Iterator[None]:
+        """A block; where it is full, each organization is as new as the store at the moment that it is asked for."""
+        self.enter(is_full=is_full)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, *, waits: bool = True, looks: bool = True, loads: bool = True, is_full: bool = False) -> bool:
+        """As a block begins; False where another thread stays in for longer than this one waits.
 
         Most stay for microseconds: who did not wait for that would be sent to a thread, which others then find in.
-        Who does not look whether the store moved takes what was seen at the last look. Raises StoreUnavailable.
+        Who does not look whether the store moved takes what was seen at the last look. Who may not load gets no more
+        than what is held, unless the store answers in microseconds anyway. Raises StoreUnavailable.
         """
         if not self._lock.acquire(timeout=-1 if waits else _PATIENCE_S):
             return False
+        self.may_load = loads or self.present.is_local
+        self._is_full = is_full and not self.present.is_local
         if looks:
             try:
                 self._version = self.present.version()
@@ -115,16 +130,25 @@ class FactCache:
             self._rotate()
         self._lock.release()
 
-    def current(self, organization_id: str) -> "OrganizationFacts":
-        """The facts of an organization, as new as the block that asks. Raises StoreUnavailable."""
+    def current(self, organization_id: str, *, at_least: int = 0) -> "OrganizationFacts":
+        """The facts of an organization, as new as the block that asks, and at the revision if there is one like it.
+
+        Raises StoreUnavailable; TooMuchToLoad in a block that may not load.
+        """
         facts = self._organizations.get(organization_id)
         if facts is None:
             facts = self._organizations[organization_id] = OrganizationFacts(self, organization_id)
             self.spent_bytes += _ORGANIZATION_BYTES
-        if facts.version != self._version:
-            facts.catch_up()
+        if facts.version != self._version or facts.revision < at_least or self._is_full:
+            if self._may_lag(facts, at_least):
+                facts.catch_up()
             facts.version = self._version
         return facts
+
+    def _may_lag(self, facts: "OrganizationFacts", at_least: int) -> bool:
+        if self._is_full or facts.revision < at_least:
+            return True
+        return self.present.has_moved(facts.id, version=facts.version, revision=facts.revision)
 
     @property
     def held_organizations(self) -> int:
@@ -157,6 +181,7 @@ class OrganizationFacts:
         self.id = organization_id
         self.revision = -1
         self.version = -1
+        self.line = -1
         self.epoch = next(_EPOCHS)
         self._cache = cache
         self._present = cache.present
@@ -199,7 +224,7 @@ class OrganizationFacts:
         missing = [position for position, rank in enumerate(found) if rank == _NOT_HELD]
         if max_loads is not None and len(missing) > max_loads:
             raise TooMuchToLoad
-        with self._present.reading():
+        with self._reading():
             if self.catch_up_in_reading():
                 missing = list(range(len(pairs)))
             wanted = [pairs[position] for position in missing]
@@ -212,7 +237,7 @@ class OrganizationFacts:
         """Whether the user is a member in any state, or named by a grant. Raises StoreUnavailable."""
         user = self._user(user_id)
         if user is None:
-            with self._present.reading():
+            with self._reading():
                 self.catch_up_in_reading()
                 self._load_users([user_id])
             user = self._users[user_id]
@@ -222,7 +247,7 @@ class OrganizationFacts:
         """Whether the entity is there, archived or not. Raises StoreUnavailable."""
         entity = self._entity(ref)
         if entity is None:
-            with self._present.reading():
+            with self._reading():
                 self.catch_up_in_reading()
                 self._load_entities([ref])
             entity = self._expect(ref)
@@ -427,6 +452,13 @@ class OrganizationFacts:
         """The same texts for the same principals: each is kept once."""
         return [self._names.setdefault(name, name) for name in names]
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        if not self._cache.may_load:
+            raise TooMuchToLoad
+        with self._present.reading():
+            yield
+
     # What is held
 
     def _user(self, user_id: str) -> HeldUser | None:
@@ -466,16 +498,17 @@ class OrganizationFacts:
 
     def catch_up(self) -> None:
         """Become as new as the store is."""
-        with self._present.reading():
+        with self._reading():
             self.catch_up_in_reading()
 
     def catch_up_in_reading(self) -> bool:
         """Become as new as the state that is being read; whether anything changed."""
-        revision = self._present.revision(self.id)
-        if revision == self.revision:
+        revision, line = self._present.revision(self.id), self._present.line()
+        is_same_line, self.line = line == self.line, line
+        if revision == self.revision and is_same_line:
             return False
         notices: list[Notice] = []
-        if 0 <= self.revision < revision:
+        if 0 <= self.revision < revision and is_same_line:
             notices = self._present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
         if not notices or len(notices) > _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
             self._forget()

@@ -6,7 +6,7 @@ then rights (403).
 """
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256, shake_256
 from typing import Annotated, Any, Final
@@ -23,6 +23,7 @@ from grantbook.model.errors import (
     IdempotencyKeyReused,
     NotFound,
     PermissionDenied,
+    TransactionAborted,
     ValidationFailed,
 )
 from grantbook.model.facts import EntityRef
@@ -41,6 +42,7 @@ REPLAYED_HEADER: Final = "Idempotency-Replayed"
 ORGANIZATION_ID: Final = "organization_id"
 STRANGER: Final = "stranger"
 _SEAL: Final = "sealed-with"
+_MORE_TRIES: Final = 2
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -113,8 +115,17 @@ class Exchange:
     ) -> Response:
         """Do the work and answer, in one transaction with the memory of the answer.
 
-        A repeated `Idempotency-Key` gets the first answer. Raises IdempotencyKeyReused(idempotency_key).
+        A repeated `Idempotency-Key` gets the first answer. Where the database ends the transaction for the sake of
+        another, the work is done again, a few times. Raises IdempotencyKeyReused(idempotency_key).
         """
+        for _ in range(_MORE_TRIES):
+            with suppress(TransactionAborted):
+                return self._write_once(organization_id, work, reason, is_founding=is_founding)
+        return self._write_once(organization_id, work, reason, is_founding=is_founding)
+
+    def _write_once(
+        self, organization_id: str, work: Callable[[Writing], Answer], reason: str | None, *, is_founding: bool
+    ) -> Response:
         caller = self.caller if is_founding else self._caller_in(organization_id)
         with self.desk.writing(organization_id, caller, reason=reason) as writing:
             if self._idempotency_key is not None:
@@ -225,8 +236,12 @@ class GuardedRoute(APIRoute):
 
 
 def _recall(request: Request, organization_id: str | None) -> bool:
-    """Whether the caller is known from an earlier request: no thread, no look into the book."""
-    if organization_id is None:
+    """Whether the caller is known from an earlier request: no thread, no look into the book.
+
+    Who writes is looked up where it is not known at once what other servers changed: a key that ended writes no more.
+    """
+    desk: Desk = request.app.state.desk
+    if organization_id is None or (request.method in _UNSAFE and not desk.facts.present.is_local):
         return False
     admissions: Admissions = request.app.state.admissions
     admission = admissions.recall(_credential(request), organization_id)

@@ -52,6 +52,8 @@ _ROUTE: Final = re.compile(r"/v1/organizations/([^/]+)/access/(check|check/batch
 _NAMES: Final = ("check", "check/batch", "explain", "entities", "users")
 _TEMPLATES: Final = {name: f"{ORGANIZATION}/access/{name}" for name in _NAMES}
 _SCOPE: Final = "check"
+_FROM_MEMORY_ALONE: Final = frozenset({"check", "check/batch"})
+"""What shows no names, which only the store has."""
 _INLINE_LOADS: Final = 20
 """So many pairs may be loaded on the event loop: each takes some tens of microseconds."""
 _INLINE_CHECKS: Final = 1_000
@@ -104,6 +106,7 @@ class _Request(msgspec.Struct):
     api_key: bytes
     authorization: bytes
     at_least: int
+    is_full: bool
     body: Any
     trace_id: str
 
@@ -115,6 +118,7 @@ class HotRoutes:
         self._desk = desk
         self._app = app
         self._admissions = admissions
+        self._is_remote = not desk.facts.present.is_local
         self._looked_in: asyncio.AbstractEventLoop | None = None
         self._items = _items(desk.vocabulary)
         self._ranks = {name: kind.ranks for name, kind in desk.vocabulary.types.items()}
@@ -151,6 +155,8 @@ class HotRoutes:
         desk = self._desk
         if type(request.body) is _Questions and len(request.body.checks) > _INLINE_CHECKS:
             return None
+        if self._is_remote and (request.is_full or request.name not in _FROM_MEMORY_ALONE):
+            return None
         if not self._enter():
             return None
         try:
@@ -159,7 +165,7 @@ class HotRoutes:
                 return None
             require_scope(admission.identity, _SCOPE)
             asker = admission.asker
-            facts = desk.facts.current(request.organization_id)
+            facts = desk.facts.current(request.organization_id, at_least=request.at_least)
             asking.require_reached(facts, request.at_least)
             if type(request.body) is not _ListRequest:
                 render = self._decide(facts, asker, request, _INLINE_LOADS)
@@ -184,7 +190,7 @@ class HotRoutes:
         looks, self._looked_in = self._looked_in is not loop, None
         if looks:
             loop.call_soon(self._end_round)
-        entered = self._desk.facts.enter(waits=False, looks=looks)
+        entered = self._desk.facts.enter(waits=False, looks=looks, loads=False)
         self._looked_in = loop if entered else None
         return entered
 
@@ -194,14 +200,14 @@ class HotRoutes:
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
         desk = self._desk
-        with desk.facts:
+        with desk.facts.asked(is_full=request.is_full):
             admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
         if admission is None:
             admission = self._admit(request)
         require_scope(admission.identity, _SCOPE)
         asker = admission.asker
-        with desk.facts:
-            facts = desk.facts.current(request.organization_id)
+        with desk.facts.asked(is_full=request.is_full):
+            facts = desk.facts.current(request.organization_id, at_least=request.at_least)
             asking.require_reached(facts, request.at_least)
             is_list = type(request.body) is _ListRequest
             render = None if is_list else self._decide(facts, asker, request, None)
@@ -349,6 +355,7 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
         api_key=api_key,
         authorization=authorization,
         at_least=0 if token is None else _revision_in(organization_id, token.decode("latin-1")),
+        is_full=False,
         body=_ListRequest(name, _query(scope)) if is_list else None,
         trace_id=trace_id,
     )
@@ -382,6 +389,7 @@ def _decoded(request: _Request, body: bytes) -> Any:
         decoded = (_MANY if request.name == "check/batch" else _ONE).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise NotPlain from None
+    request.is_full = decoded.consistency == "full"
     if isinstance(decoded.consistency, _AtLeast):
         request.at_least = _revision_in(request.organization_id, decoded.consistency.at_least)
     return decoded

@@ -172,11 +172,27 @@ class RevisionNotReached(GrantbookError):
 
 
 class StoreUnavailable(GrantbookError):
-    """The database did not answer. Whether a write happened is unknown only if the details say so."""
+    """The database did not answer. Nothing was written."""
 
     code = "STORE_UNAVAILABLE"
     message = "The service is temporarily unavailable. Please try again."
     system_message = "The database is unavailable"
+
+
+class TransactionAborted(StoreUnavailable):
+    """The database ended the transaction for the sake of another. Nothing was written."""
+
+    code = "TRANSACTION_ABORTED"
+    message = "This was in the way of another change. Please try again."
+    system_message = "The database ended the transaction for the sake of another"
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The connection broke in the middle of a commit, and the database cannot be asked how it ended."""
+
+    code = "OUTCOME_UNKNOWN"
+    message = "It is not known whether the change was made. Please send it again with the same Idempotency-Key."
+    system_message = "The connection to the database was lost during the commit"
 
 
 class TamperedHistory(GrantbookError):

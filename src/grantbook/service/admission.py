@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.facts_cache import FactCache, TooMuchToLoad
 from grantbook.model.errors import PermissionDenied
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import SECOND, Instant
@@ -70,12 +70,14 @@ class Admissions:
         return held
 
     def recall(self, credential: Hashable, organization_id: str) -> Admission | None:
-        """As `find`, for whoever does not hold the cache; None also where another thread does."""
+        """As `find`, for whoever does not hold the cache and cannot wait; None also where that would take waiting."""
         facts = self._desk.facts
-        if not facts.enter(waits=False):
+        if not facts.enter(waits=False, loads=False):
             return None
         try:
             return self.find(facts, credential, organization_id)
+        except TooMuchToLoad:
+            return None
         finally:
             facts.leave()
 

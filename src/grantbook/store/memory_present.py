@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 class MemoryPresent:
     """See `port.Present`."""
 
+    is_local = True
+
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
 
     def version(self) -> int:
         with self._store.lock:
             return self._store.commits
+
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:  # noqa: ARG002
+        return True
+
+    def line(self) -> int:
+        return 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -177,8 +177,19 @@ class Present(Protocol):
     Everything asked within one `reading` is of one state. Rows may be plain tuples. For one thread at a time.
     """
 
+    is_local: bool
+    """Whether it is always known what was written last, and asking takes microseconds. Otherwise the version lags
+    behind the commits of other processes, and questions cross a network."""
+
     def version(self) -> int:
         """A number that is another one after every commit, of whatever process. Raises StoreUnavailable."""
+
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:
+        """Whether the organization may have a newer revision than this one, held as of that version."""
+
+    def line(self) -> int:
+        """Within a reading: the number of the connection. What was read on another one may be of another history, such
+        as that of a database that another has taken the place of."""
 
     def reading(self) -> AbstractContextManager[None]:
         """One state for every question within it. Raises StoreUnavailable."""

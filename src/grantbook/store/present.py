@@ -29,12 +29,15 @@ from grantbook.store.statements import Dialect, Prepared
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
 
+_VERSION = "PRAGMA data_version"
 _PLAIN_IDS = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
 
 class SqlPresent:
     """See `port.Present`. Not for two threads at once."""
+
+    is_local = True
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -47,11 +50,17 @@ class SqlPresent:
         try:
             if self._cursor is None:
                 self._connect()
-            (version,) = self._cursor.execute(self._dialect.version).fetchone()
+            (version,) = self._cursor.execute(_VERSION).fetchone()
         except self._dialect.errors as error:
             self.close()
             raise StoreUnavailable from error
         return int(version) + (self._connections << 32)  # each connection counts for itself
+
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:  # noqa: ARG002
+        return True
+
+    def line(self) -> int:
+        return self._connections
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import msgspec
 
-from grantbook.model.errors import Conflict, StoreUnavailable
+from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, Principal, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
-from grantbook.store.history import EMPTY, Recorder
+from grantbook.store.history import EMPTY, NO_HASH, Recorder
 from grantbook.store.matching import is_told, matches
-from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, StoredResponse, Where
-from grantbook.store.present import SqlPresent
+from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, Present, StoredResponse, Where
 from grantbook.store.rows import SHAPES, change_of
+from grantbook.store.session import Session
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
 from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
 
@@ -25,68 +25,6 @@ _KEPT_COUNTS = 1_000
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
-
-
-class Session:
-    """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
-    so they stay in the cause and off the wire."""
-
-    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
-        self._dialect = dialect
-        with self._translated():
-            engine = dialect.writing_engine if writes else dialect.engine
-            self._connection = engine.raw_connection()
-            try:
-                self._cursor = self._connection.cursor()
-                self._cursor.execute(dialect.begin_write if writes else dialect.begin_read)
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def all(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
-        """Every row."""
-        with self._translated():
-            self._cursor.execute(prepared.sql, prepared.bind(values))
-            return cast("list[Sequence[Any]]", self._cursor.fetchall())
-
-    def one(self, prepared: Prepared, **values: Any) -> Sequence[Any] | None:
-        """The first row, if there is one."""
-        rows = self.all(prepared, **values)
-        return rows[0] if rows else None
-
-    def run(self, prepared: Prepared, **values: Any) -> int:
-        """Rows affected."""
-        with self._translated():
-            self._cursor.execute(prepared.sql, prepared.bind(values))
-            return int(self._cursor.rowcount)
-
-    def run_many(self, prepared: Prepared, rows: Sequence[dict[str, Any]]) -> int:
-        """Rows affected in all."""
-        with self._translated():
-            self._cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
-            return int(self._cursor.rowcount)
-
-    def insert_rows(self, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Rows of values in the order of the columns."""
-        with self._translated():
-            self._cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows))
-
-    def commit(self) -> None:
-        with self._translated():
-            self._connection.commit()
-
-    def close(self) -> None:
-        """Give the connection back; what was not committed is undone."""
-        self._connection.close()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self._dialect.integrity_errors as error:
-            raise Conflict from error
-        except self._dialect.errors as error:
-            raise StoreUnavailable from error
 
 
 class Counts:
@@ -132,9 +70,10 @@ class SqlSnapshot:
         self._past = past
         self._counts = counts or Counts(0)
         self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
-        self.revision = self.head().revision if past is None else past
+        self.newest = self._head() if past is None else EMPTY
+        self.revision = self.newest.revision if past is None else past
 
-    def head(self) -> Head:
+    def _head(self) -> Head:
         row = self._session.one(self._statements.head(), tenant=self.organization_id)
         return Head(revision=row[0], at=row[1], hash=row[2]) if row else EMPTY
 
@@ -182,7 +121,7 @@ class SqlSnapshot:
         if self._past is not None:
             return len(self.select(kind, *where))
         shape, values = self._statements.shape_and_values(where)
-        question = (self.organization_id, kind, shape, tuple(values.items()))
+        question = (self.organization_id, kind, shape, _hashable(values))
         count = self._counted_on(kind, where, self._counts.latest(question))
         if count is None:
             ((count,),) = self._rows(self._statements.count(kind, shape), values)
@@ -230,7 +169,7 @@ class SqlSnapshot:
         shape, values = self._statements.shape_and_values(where)
         wanted = self._last(last)
         end = wanted if wanted < self.revision else None
-        question = (self.organization_id, Change, first, end, shape, tuple(values.items()))
+        question = (self.organization_id, Change, first, end, shape, _hashable(values))
         upto, counted = self._counts.latest(question) or (first - 1, 0)
         if upto > wanted:
             upto, counted = first - 1, 0
@@ -319,10 +258,21 @@ class SqlTransaction(SqlSnapshot):
         self._flushed: list[Fact] = []
         self._made_here: set[tuple[type[Fact], tuple[str, ...]]] = set()
         super().__init__(dialect, statements, session, organization_id, None)
-        head = self.head()
-        self.now = max(clock(), head.at)
-        self._recorder = Recorder(organization_id, head, self.now, author)
+        self.now = max(clock(), self.newest.at)
+        self._recorder = Recorder(organization_id, self.newest, self.now, author)
         self.revision = self._recorder.revision
+
+    def _head(self) -> Head:
+        """Where writers take turns on the row, it is there and ours afterwards."""
+        if not self._dialect.locks_heads:
+            return super()._head()
+        for _ in range(2):
+            row = self._session.one(self._statements.locked_head(), tenant=self.organization_id)
+            if row is not None:
+                return Head(revision=row[0], at=row[1], hash=row[2])
+            values = {"organization_id": self.organization_id, "revision": 0, "at": 0, "hash": NO_HASH}
+            self._session.run(self._statements.insert_ignoring(heads), **values)
+        raise StoreUnavailable
 
     @property
     def has_changes(self) -> bool:
@@ -369,15 +319,21 @@ class SqlTransaction(SqlSnapshot):
             body=response.body,
         )
 
-    def commit(self) -> None:
+    def finish(self) -> None:
+        """Write what waits, the changes and the new head; all but the commit."""
         self._flush()
         if self._changes:
             rows = [(self.organization_id, *msgspec.structs.astuple(change)) for change in self._changes]
             self._session.insert_rows(self._statements.insert(changes), _CHANGE_COLUMNS, rows)
-            self._move_head(self._recorder.head)
+            self._move_head(self.made)
+            self._session.announce(self.organization_id, self.revision)
         else:
             self.revision = self._recorder.revision - 1
-        self._session.commit()
+
+    @property
+    def made(self) -> Head:
+        """The head that the commit leaves."""
+        return self._recorder.head if self._changes else self.newest
 
     @property
     def _stale_before(self) -> Instant:
@@ -460,7 +416,6 @@ class SqlStore:
         self._dialect = dialect
         self._statements = Statements(dialect)
         self._clock = clock
-        self._writing = Lock()
         self._counts = Counts(_KEPT_COUNTS)
 
     @contextmanager
@@ -470,15 +425,39 @@ class SqlStore:
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
-        # Writers of this process queue here in turn, rather than poll the database's lock.
-        with self._writing, self._session(writes=True) as session:
-            transaction = SqlTransaction(self._dialect, self._statements, session, organization_id, author, self._clock)
-            yield transaction
-            transaction.commit()
+        with self._dialect.turn():
+            with self._session(writes=True) as session:
+                arguments = (self._dialect, self._statements, session, organization_id, author, self._clock)
+                transaction = SqlTransaction(*arguments)
+                yield transaction
+                transaction.finish()
+                lost = session.try_commit()
+            if lost is not None:
+                self._require_committed(transaction, lost)
+        if transaction.has_changes:
+            self._dialect.committed(organization_id, transaction.revision)
+
+    def _require_committed(self, transaction: SqlTransaction, lost: StoreUnavailable) -> None:
+        """After a commit whose answer was lost: whether the book has the revision that it made.
+
+        Raises the error again where it has not, and OutcomeUnknown where that cannot be asked.
+        """
+        if not transaction.has_changes:
+            raise lost
+        values = {"tenant": transaction.organization_id}
+        try:
+            with self._session(writes=True) as session:
+                if self._dialect.locks_heads:  # whoever still commits it holds the row: wait for the end of that
+                    session.one(self._statements.locked_head(), **values)
+                hashes = session.all(self._statements.hashes(), **values, wanted=transaction.revision)
+        except StoreUnavailable as error:
+            raise OutcomeUnknown from error
+        if (transaction.made.hash,) not in {tuple(row) for row in hashes}:
+            raise lost
 
     def head(self, organization_id: str) -> Head:
         with self.snapshot(organization_id) as snapshot:
-            return snapshot.head()
+            return snapshot.newest
 
     def revision_at(self, organization_id: str, at: Instant) -> int:
         with self._session() as session:
@@ -501,9 +480,9 @@ class SqlStore:
     def note_key_uses(self, uses: Mapping[tuple[str, str], Instant]) -> None:
         rows = [
             {"organization_id": organization_id, "key_id": key_id, "last_used_at": at}
-            for (organization_id, key_id), at in uses.items()
+            for (organization_id, key_id), at in sorted(uses.items())  # in one order: two servers may do so at once
         ]
-        with self._writing, self._session(writes=True) as session:
+        with self._dialect.turn(), self._session(writes=True) as session:
             session.run_many(self._statements.insert_key_use(), rows)
             session.commit()
 
@@ -515,8 +494,8 @@ class SqlStore:
             rows = session.all(self._statements.key_uses(), tenant=organization_id, keys=wanted)
         return {str(row[0]): int(row[1]) for row in rows}
 
-    def present(self) -> SqlPresent:
-        return SqlPresent(self._dialect)
+    def present(self) -> Present:
+        return self._dialect.present()
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -549,8 +528,7 @@ class SqlStore:
             place = (rows[-1][0], rows[-1][1])
 
     def close(self) -> None:
-        self._dialect.engine.dispose()
-        self._dialect.writing_engine.dispose()
+        self._dialect.close()
 
     def _strings(self, prepared: Prepared, **values: Any) -> list[str]:
         with self._session() as session:
@@ -567,6 +545,10 @@ class SqlStore:
 
 def _is_in(told: str | None, where: Sequence[Where]) -> bool:
     return told is not None and matches(msgspec.json.decode(told), where)
+
+
+def _hashable(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
 
 
 def _old(fact: Fact) -> dict[str, str]:

@@ -3,8 +3,9 @@ for writes, one connection a thread from the pool."""
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,9 @@ from sqlalchemy.sql import func
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
 from grantbook.store.migrations import migrate
+from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
-from grantbook.store.statements import Condition
+from grantbook.store.statements import Condition, Prepared
 from grantbook.store.tables import LATE_INDEXES
 
 _BUSY_TIMEOUT_S: Final = 30
@@ -52,9 +54,10 @@ class SqliteDialect:
 
     errors = (sqlite3.Error, SQLAlchemyError)
     integrity_errors = (sqlite3.IntegrityError,)
+    aborts = ()
     begin_read = "BEGIN"
-    version = "PRAGMA data_version"
     begin_write = "BEGIN IMMEDIATE"
+    locks_heads = False
 
     def __init__(self, url: str) -> None:
         try:
@@ -69,6 +72,29 @@ class SqliteDialect:
             raise ConfigurationError(f"cannot make the directory of {path}: {error.strerror}") from error
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
+        self._writing = Lock()
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """Writers of this process queue here in turn, rather than poll the database's lock."""
+        return self._writing
+
+    def insert_many(
+        self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows))
+
+    def present(self) -> SqlPresent:
+        return SqlPresent(self)
+
+    def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
+        """Nothing: the file itself tells that it was written."""
+
+    def committed(self, organization_id: str, revision: int) -> None:
+        """Nothing, likewise."""
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self.writing_engine.dispose()
 
     def is_in(self, column: Any, parameter: str) -> Condition:
         rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))

@@ -6,6 +6,7 @@ bound as one value, whatever its length.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -31,7 +32,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Fact
 from grantbook.store import walks
-from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Where
+from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Present, Where
 from grantbook.store.tables import (
     FACT_TABLES,
     changes,
@@ -73,8 +74,8 @@ class Dialect(Protocol):
         """Those of the errors that say that something is there already."""
 
     @property
-    def version(self) -> str:
-        """Asks for a number that is another one after every commit of another connection."""
+    def aborts(self) -> tuple[type[Exception], ...]:
+        """Those that say that the transaction was ended for another's sake, and may go well the next time."""
 
     @property
     def begin_read(self) -> str:
@@ -83,6 +84,30 @@ class Dialect(Protocol):
     @property
     def begin_write(self) -> str:
         """Begins a transaction that nobody else writes beside."""
+
+    @property
+    def locks_heads(self) -> bool:
+        """Whether writers take turns on the row of an organization's head, rather than on the whole database."""
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """Held while this process writes, where it has to take turns with itself."""
+
+    def insert_many(
+        self, cursor: Any, prepared: "Prepared", columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows of values in the order of the columns."""
+
+    def present(self) -> Present:
+        """A way of its own to the newest state."""
+
+    def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
+        """Within a transaction: that it makes this revision, for other processes, when it is committed."""
+
+    def committed(self, organization_id: str, revision: int) -> None:
+        """That this process has made a revision, for its own `present`."""
+
+    def close(self) -> None:
+        """Release every connection."""
 
     def is_in(self, column: Any, parameter: str) -> Condition:
         """`column` in the list that is bound as one value."""
@@ -118,11 +143,13 @@ class Dialect(Protocol):
 class Prepared:
     """A statement as the driver takes it."""
 
-    __slots__ = ("_constants", "_order", "sql")
+    __slots__ = ("_constants", "_order", "sql", "table")
 
-    def __init__(self, engine: Engine, statement: Any) -> None:
+    def __init__(self, engine: Engine, statement: Any, table: str | None = None) -> None:
         compiled = statement.compile(engine)
         self.sql: str = str(compiled)
+        self.table = table
+        """Of a plain INSERT, where it goes."""
         self._order: tuple[str, ...] | None = tuple(compiled.positiontup) if compiled.positional else None
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
 
@@ -241,11 +268,10 @@ class Statements:
     def tally(self, kind: type[Fact], field: str, shape: Shape) -> Prepared:
         def build() -> Any:
             table = FACT_TABLES[kind]
-            matching = select(table.c[field], func.count()).where(live(table), self._matching(table, shape))
             column = table.c[field]
             is_asked = any(name == field for conditions in shape for name, _ in conditions)
             by = column if is_asked or not _narrows(shape) else self._dialect.not_by_index(column)
-            return matching.group_by(by)
+            return select(by, func.count()).where(live(table), self._matching(table, shape)).group_by(by)
 
         return self._get(("tally", kind, field, shape), build)
 
@@ -263,7 +289,10 @@ class Statements:
         return self.insert(FACT_TABLES[kind])
 
     def insert(self, table: Table) -> Prepared:
-        return self._get(("insert", table.name), lambda: insert(table))
+        key = ("insert", table.name)
+        if key not in self._prepared:
+            self._prepared[key] = Prepared(self._dialect.engine, insert(table), table.name)
+        return self._prepared[key]
 
     def insert_ignoring(self, table: Table) -> Prepared:
         return self._get(("insert_ignoring", table.name), lambda: self._dialect.insert_ignoring(table))
@@ -292,12 +321,10 @@ class Statements:
         return self._get(("delete", kind), lambda: delete(table).where(live(table), _keyed(table, kind)))
 
     def head(self) -> Prepared:
-        return self._get(
-            "head",
-            lambda: select(heads.c.revision, heads.c.at, heads.c.hash).where(
-                heads.c.organization_id == bindparam("tenant")
-            ),
-        )
+        return self._get("head", _head)
+
+    def locked_head(self) -> Prepared:
+        return self._get("locked_head", lambda: _head().with_for_update())
 
     def move_head(self) -> Prepared:
         return self._get(
@@ -306,6 +333,15 @@ class Statements:
                 update(heads)
                 .where(heads.c.organization_id == bindparam("tenant"))
                 .values(revision=bindparam("new_revision"), at=bindparam("new_at"), hash=bindparam("new_hash"))
+            ),
+        )
+
+    def hashes(self) -> Prepared:
+        """Of the changes of a revision."""
+        return self._get(
+            "hashes",
+            lambda: select(changes.c.hash).where(
+                changes.c.organization_id == bindparam("tenant"), changes.c.revision == bindparam("wanted")
             ),
         )
 
@@ -412,7 +448,7 @@ class Statements:
         )
 
     def organization_ids(self) -> Prepared:
-        return self._get("organization_ids", lambda: select(heads.c.organization_id))
+        return self._get("organization_ids", lambda: select(heads.c.organization_id).where(heads.c.revision > 0))
 
     def shape_and_values(self, where: Sequence[Where]) -> tuple[Shape, dict[str, Any]]:
         """What kind of conditions these are, and the values to bind for them.
@@ -491,8 +527,19 @@ def _among(
     return exists().where(at(other), other.c[by] == bindparam(parameter), other.c[field] == column)
 
 
+def _head() -> Select[Any]:
+    return select(heads.c.revision, heads.c.at, heads.c.hash).where(heads.c.organization_id == bindparam("tenant"))
+
+
 def _ordered(columns: Sequence[Any], order: Order) -> list[Any]:
-    return [column.desc() if order.is_descending else column for column in columns]
+    """By the columns; what is missing is less than all else, on every database."""
+    if order.is_descending:
+        return [column.desc().nulls_last() if _may_be_missing(column) else column.desc() for column in columns]
+    return [column.nulls_first() if _may_be_missing(column) else column for column in columns]
+
+
+def _may_be_missing(column: Any) -> bool:
+    return bool(getattr(column, "nullable", True))
 
 
 def _unique(table: Table) -> list[str]:

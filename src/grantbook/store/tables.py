@@ -40,6 +40,7 @@ SCHEMA_VERSION: Final = "0001"
 
 metadata: Final = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 _Big: Final = BigInteger().with_variant(Integer(), "sqlite")
+_Text: Final = Text().with_variant(Text(collation="C"), "postgresql")  # byte for byte, as SQLite compares
 _LIVE: Final = text("until_revision IS NULL")
 _PAST: Final = text("until_revision IS NOT NULL")
 
@@ -70,7 +71,7 @@ def _fact_table(name: str, kind: type[Fact], *indexes: tuple[str, ...], unique: 
     optional = {name for name in kind.__struct_fields__ if "None" in str(kind.__annotations__[name])}
     table = _table(
         name,
-        Column("organization_id", Text, nullable=False),
+        Column("organization_id", _Text, nullable=False),
         *(Column(name, _type_of(name), nullable=name in optional) for name in kind.__struct_fields__),
         Column("since_revision", _Big, nullable=False),
         Column("until_revision", _Big, nullable=True),
@@ -102,7 +103,7 @@ def _index(table: Table, name: str, columns: tuple[str, ...], *, live: bool, uni
 def _type_of(column: str) -> Any:
     if column in INTEGERS:
         return _Big
-    return Integer if column in BOOLEANS else Text
+    return Integer if column in BOOLEANS else _Text
 
 
 FACT_TABLES: Final[dict[type[Fact], Table]] = {
@@ -149,32 +150,32 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
 
 heads: Final = _table(
     "heads",
-    Column("organization_id", Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
     Column("revision", _Big, nullable=False),
     Column("at", _Big, nullable=False),
-    Column("hash", Text, nullable=False),
+    Column("hash", _Text, nullable=False),
     PrimaryKeyConstraint("organization_id"),
 )
 
 changes: Final = _table(
     "changes",
-    Column("organization_id", Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
     Column("revision", _Big, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("at", _Big, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("api_key_id", Text),
-    Column("trace_id", Text),
-    Column("reason", Text),
-    Column("action", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("subject_type", Text, nullable=False),
-    Column("subject_id", Text, nullable=False),
-    Column("target_id", Text),
-    Column("before", Text),
-    Column("after", Text),
-    Column("hash", Text, nullable=False),
+    Column("actor_id", _Text, nullable=False),
+    Column("api_key_id", _Text),
+    Column("trace_id", _Text),
+    Column("reason", _Text),
+    Column("action", _Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("key", _Text, nullable=False),
+    Column("subject_type", _Text, nullable=False),
+    Column("subject_id", _Text, nullable=False),
+    Column("target_id", _Text),
+    Column("before", _Text),
+    Column("after", _Text),
+    Column("hash", _Text, nullable=False),
     PrimaryKeyConstraint("organization_id", "revision", "ordinal"),
 )
 for _columns in (
@@ -195,7 +196,7 @@ for _columns in (
 
 revisions: Final = _table(
     "revisions",
-    Column("organization_id", Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
     Column("revision", _Big, nullable=False),
     Column("at", _Big, nullable=False),
     PrimaryKeyConstraint("organization_id", "revision"),
@@ -204,12 +205,12 @@ Index("ix_revisions_at", revisions.c.organization_id, revisions.c.at)
 
 responses: Final = _table(
     "idempotent_responses",
-    Column("organization_id", Text, nullable=False),
-    Column("idempotency_key", Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
+    Column("idempotency_key", _Text, nullable=False),
     Column("at", _Big, nullable=False),
-    Column("fingerprint", Text, nullable=False),
+    Column("fingerprint", _Text, nullable=False),
     Column("status", Integer, nullable=False),
-    Column("headers", Text, nullable=False),
+    Column("headers", _Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     PrimaryKeyConstraint("organization_id", "idempotency_key"),
 )
@@ -217,19 +218,22 @@ Index("ix_idempotent_responses_at", responses.c.organization_id, responses.c.at)
 
 key_uses: Final = _table(
     "key_uses",
-    Column("organization_id", Text, nullable=False),
-    Column("key_id", Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
+    Column("key_id", _Text, nullable=False),
     Column("last_used_at", _Big, nullable=False),
     PrimaryKeyConstraint("organization_id", "key_id"),
 )
 
 lookups: Final = _table(
     "lookups",
-    Column("kind", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("value", Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("key", _Text, nullable=False),
+    Column("value", _Text, nullable=False),
     PrimaryKeyConstraint("kind", "key"),
 )
+
+compatibility: Final = _table("compatibility", Column("works_from", _Text, nullable=False))
+"""One row: the oldest schema version whose release works on this database. What expands the schema leaves it alone."""
 
 LATE_INDEXES: Final = tuple(
     sorted(
@@ -241,7 +245,7 @@ LATE_INDEXES: Final = tuple(
 
 user_organizations: Final = _table(
     "user_organizations",
-    Column("user_id", Text, nullable=False),
-    Column("organization_id", Text, nullable=False),
+    Column("user_id", _Text, nullable=False),
+    Column("organization_id", _Text, nullable=False),
     PrimaryKeyConstraint("user_id", "organization_id"),
 )

@@ -1,41 +1,140 @@
 """The schema's way from nothing to `tables.SCHEMA_VERSION`, by Alembic.
 
 Revisions only expand; what they leave unused is contracted a release later, so that the previous release keeps working.
+The database itself says how old a release may be to work on it (`tables.compatibility`).
 """
 
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from grantbook.model.errors import ConfigurationError
-from grantbook.store.tables import SCHEMA_VERSION
+from grantbook.store.tables import SCHEMA_VERSION, compatibility
+
+_LOCK: Final = 0x6772616E74  # "grant": whoever migrates a PostgreSQL database holds this advisory lock
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '5s'"
+_STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '15min'"
+_VERSION: Final = re.compile(r"[0-9]{4}")
 
 
-def current_version(engine: Engine) -> str | None:
-    """The version that the database says it has; None for an empty one."""
-    if not inspect(engine).has_table("alembic_version"):
-        return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """The version that the database has, None for an empty one, and the oldest release's that works on it."""
+
+    version: str | None
+    works_from: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.version == SCHEMA_VERSION
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this release works on it as it is: its own, or a later one that only added to it."""
+        if self.version is None or self.works_from is None or not _VERSION.fullmatch(self.version):
+            return False
+        return self.works_from <= SCHEMA_VERSION <= self.version
+
+
+def state_of(engine: Engine) -> SchemaState:
+    """What the database says of its schema."""
     with engine.connect() as connection:
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return _state(connection)
+
+
+def require_usable(engine: Engine) -> None:
+    """Raises ConfigurationError where this release does not work on the schema as it is, and says what to do."""
+    state = state_of(engine)
+    if state.is_usable:
+        return
+    if state.version is None:
+        raise ConfigurationError("the database holds no book yet: make its tables with 'grantbook migrate up'")
+    if not _is_older(state):
+        raise ConfigurationError(_too_new(state))
+    raise ConfigurationError(
+        f"the database has schema version {state.version}, this release needs {SCHEMA_VERSION}: "
+        "run 'grantbook migrate up'"
+    )
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to this version. Safe to call again. Raises ConfigurationError for a newer database."""
-    version = current_version(engine)
-    if version == SCHEMA_VERSION:
+    """Bring the database to this version. Safe to call again, and by several at once: one of them migrates.
+
+    Nothing is done to a later version that this release works on. Raises ConfigurationError for any other.
+    """
+    if state_of(engine).is_usable:
         return
-    if version is not None and version > SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"the database has schema version {version}, newer than this release ({SCHEMA_VERSION}): upgrade Grantbook"
-        )
-    from alembic import command  # imported late: a start on a current database does not need it
+    with _migrating(engine) as connection:
+        state = _state(connection)
+        if state.is_usable:
+            return
+        if state.version is not None and not _is_older(state):
+            raise ConfigurationError(_too_new(state))
+        from alembic import command  # imported late: a start on a current database does not need it
+
+        command.upgrade(_config(connection=connection), "head")
+
+
+def plan(engine: Engine) -> str:
+    """The SQL that `migrate` would run now; empty where there is nothing to do."""
+    state = state_of(engine)
+    if state.is_current or (state.version is not None and not _is_older(state)):
+        return ""
+    from alembic import command
+
+    text_ = io.StringIO()
+    command.upgrade(_config(dialect=engine.dialect.name, output=text_), f"{state.version or 'base'}:head", sql=True)
+    return text_.getvalue()
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """One transaction, that nobody else migrates beside."""
+    is_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect() as connection:
+        if is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection = connection.execution_options(isolation_level="READ COMMITTED")  # noqa: PLW2901 - the same one
+            for setting in (_LOCK_TIMEOUT, _STATEMENT_TIMEOUT):
+                connection.execute(text(setting))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        yield connection
+        connection.commit()
+
+
+def _state(connection: Connection) -> SchemaState:
+    tables = inspect(connection)
+    if not tables.has_table("alembic_version"):
+        return SchemaState(version=None, works_from=None)
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    works_from = None
+    if tables.has_table(compatibility.name):
+        works_from = connection.execute(select(compatibility.c.works_from)).scalar_one_or_none()
+    return SchemaState(version=version, works_from=works_from)
+
+
+def _is_older(state: SchemaState) -> bool:
+    return state.version is not None and bool(_VERSION.fullmatch(state.version)) and state.version < SCHEMA_VERSION
+
+
+def _too_new(state: SchemaState) -> str:
+    return (
+        f"the database has schema version {state.version}, which this release ({SCHEMA_VERSION}) does not know: "
+        "upgrade Grantbook"
+    )
+
+
+def _config(**attributes: Any) -> Any:
     from alembic.config import Config
 
-    config = Config()
+    config = Config(output_buffer=attributes.pop("output", None))
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes may start at once: one of them migrates
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+    config.attributes.update(attributes)
+    return config

