@@ -8,7 +8,7 @@ from functools import wraps
 from threading import Lock
 from typing import Any, Final
 
-from grantbook.store.sql import Session
+from grantbook.store.session import Session
 
 ENOUGH_FOR_P99: Final = 100
 _COUNTED: Final = ("all", "run", "run_many")  # `one` goes through `all`
