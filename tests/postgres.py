@@ -20,11 +20,9 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.engine import make_url
 
-from grantbook.store.migrations import migrate
-from grantbook.store.postgres import connect_arguments, postgres_url
+from grantbook.store.schema import Schema
 from grantbook.store.tables import metadata
 
 GIVEN: Final = "GRANTBOOK_TEST_POSTGRES_URL"
@@ -168,7 +166,8 @@ def make_database(*, is_empty: bool = False) -> str:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_TEMPLATE,)).fetchone()
         if known is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-            set_up(_in(server, _TEMPLATE))
+            with Schema(_in(server, _TEMPLATE)) as schema:
+                schema.migrate()
         template = sql.Identifier("template1" if is_empty else _TEMPLATE)
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
     return _in(server, name)
@@ -176,17 +175,9 @@ def make_database(*, is_empty: bool = False) -> str:
 
 def drop_database(url: str) -> None:
     """Drop a database that `make_database` made, and end whoever is connected to it."""
-    name = postgres_url(url).database or ""
+    name = make_url(url).database or ""
     with administration(server_url()) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def set_up(url: str) -> None:
-    """Make our tables there."""
-    engine = create_engine(
-        postgres_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args=connect_arguments()
-    )
-    migrate(engine)
 
 
 @cache
@@ -204,4 +195,4 @@ def empty_database() -> str:
 
 
 def _in(server: str, database: str) -> str:
-    return postgres_url(server).set(database=database).render_as_string(hide_password=False)
+    return make_url(server).set(database=database).render_as_string(hide_password=False)

@@ -4,11 +4,12 @@ import secrets
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
-from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
+from grantbook.model.limits import DEFAULT_CACHE_MB, DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS, MEBIBYTE
 from grantbook.model.vocabulary import BUILT_IN, Vocabulary
 from grantbook.service.desk import Desk
 from grantbook.store.memory import MemoryStore
@@ -27,24 +28,47 @@ def open_desk(
     clock: Clock = system_clock,
     random: RandomBytes = secrets.token_bytes,
     cache_bytes: int = DEFAULT_CACHE_MB * MEBIBYTE,
+    **options: Any,
 ) -> Desk:
-    """A desk on the database of the URL, its schema brought up to date.
+    """A desk on the database of the URL. `options` are those of `open_store`, and the errors too."""
+    return Desk(open_store(database, clock, **options), vocabulary, clock, random, cache_bytes=cache_bytes)
+
+
+def open_store(
+    database: str,
+    clock: Clock,
+    *,
+    connections: int = DEFAULT_CONNECTIONS,
+    staleness_ms: int = DEFAULT_STALENESS_MS,
+    may_create: bool = False,
+) -> Store:
+    """`sqlite:///file`, its schema brought up to date; `postgresql://host/name`, whose schema is only touched where it
+    `may_create` the book; or, for tests and trials, `memory:`. `connections` and `staleness_ms` are for PostgreSQL.
 
     Raises ConfigurationError for a URL or a database that cannot be used.
     """
-    return Desk(open_store(database, clock), vocabulary, clock, random, cache_bytes=cache_bytes)
-
-
-def open_store(database: str, clock: Clock) -> Store:
-    """`sqlite:///file` or, for tests and trials, `memory:`."""
     if database == "memory:":
         return MemoryStore(clock)
     if database.startswith("sqlite:"):
         from grantbook.store.sqlite import open_sqlite  # not needed for memory
 
         return open_sqlite(database, clock)
+    if database.startswith(("postgresql:", "postgres:")):
+        try:
+            from grantbook.store.postgres import open_postgres
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            raise ConfigurationError("PostgreSQL needs psycopg: pip install 'grantbook[postgres]'") from error
+        if may_create:
+            from grantbook.store.schema import Schema
+
+            with Schema(database) as schema:
+                schema.migrate()
+        return open_postgres(database, clock, connections=connections, staleness_s=staleness_ms / 1000)
     raise ConfigurationError(
-        f"the database URL {database.partition(':')[0]}:... is not supported: use sqlite:///path or memory:"
+        f"the database URL {database.partition(':')[0]}:... is not supported: "
+        "use sqlite:///path, postgresql://host/name or memory:"
     )
 
 

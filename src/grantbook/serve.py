@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
+from anyio import to_thread
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -95,11 +96,17 @@ def application() -> App:
         settings.database,
         vocabulary=load_vocabulary(settings.vocabulary_file),
         cache_bytes=settings.cache_mb * MEBIBYTE,
+        connections=settings.connections,
+        staleness_ms=settings.staleness_ms,
     )
     app = create_app(desk, public_url=settings.url, metrics=settings.metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if (
+            not desk.facts.present.is_local
+        ):  # a thread may need a second connection, to look something up within a reading
+            to_thread.current_default_thread_limiter().total_tokens = settings.connections // 2
         flushing = asyncio.create_task(_flush_now_and_then(desk))
         yield
         flushing.cancel()

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from grantbook.model.errors import ConfigurationError
-from grantbook.model.limits import DEFAULT_CACHE_MB
+from grantbook.model.limits import (
+    DEFAULT_CACHE_MB,
+    DEFAULT_CONNECTIONS,
+    DEFAULT_STALENESS_MS,
+    MAX_CONNECTIONS,
+    MAX_STALENESS_MS,
+    MIN_CONNECTIONS,
+    MIN_STALENESS_MS,
+)
 
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
@@ -27,6 +35,8 @@ class Settings:
     public_url: str | None = None
     workers: int = 1
     cache_mb: int = DEFAULT_CACHE_MB
+    connections: int = DEFAULT_CONNECTIONS
+    staleness_ms: int = DEFAULT_STALENESS_MS
     organization: str | None = None
     vocabulary_file: str | None = None
     metrics: bool = False
@@ -39,6 +49,10 @@ class Settings:
             raise ConfigurationError("workers must be 1 to 64")
         if not 0 <= self.cache_mb <= 1_000_000:
             raise ConfigurationError("cache_mb must be 0 to 1000000")
+        if not MIN_CONNECTIONS <= self.connections <= MAX_CONNECTIONS:
+            raise ConfigurationError(f"connections must be {MIN_CONNECTIONS} to {MAX_CONNECTIONS}")
+        if not MIN_STALENESS_MS <= self.staleness_ms <= MAX_STALENESS_MS:
+            raise ConfigurationError(f"staleness_ms must be {MIN_STALENESS_MS} to {MAX_STALENESS_MS}")
         if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
             raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
         if self.log_level not in {"debug", "info", "warning", "error"}:
@@ -110,7 +124,7 @@ def _typed(shown: str, name: str, value: Any) -> Any:
         if str(value).lower() not in _TRUTHS:
             raise ConfigurationError(f"{shown} must be true or false, not {value!r}")
         return _TRUTHS[str(value).lower()]
-    if name not in {"port", "workers", "cache_mb"}:
+    if name not in {"port", "workers", "cache_mb", "connections", "staleness_ms"}:
         if not isinstance(value, str):
             raise ConfigurationError(f"{shown} must be a text")
         return value

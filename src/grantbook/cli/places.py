@@ -81,7 +81,15 @@ def opened(
     names_file = given.database.startswith(_SQLITE) and path not in {"", ":memory:"}
     if names_file and not may_create and not Path(path).is_file():
         raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
-    desk = open_desk(given.database, vocabulary=load_vocabulary(given.vocabulary_file), clock=clock, random=random)
+    desk = open_desk(
+        given.database,
+        vocabulary=load_vocabulary(given.vocabulary_file),
+        clock=clock,
+        random=random,
+        connections=given.connections,
+        staleness_ms=given.staleness_ms,
+        may_create=may_create,
+    )
     try:
         yield desk
     finally:

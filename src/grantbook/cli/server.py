@@ -8,6 +8,14 @@ from grantbook import settings
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.model.errors import ConfigurationError
+from grantbook.model.limits import (
+    DEFAULT_CONNECTIONS,
+    DEFAULT_STALENESS_MS,
+    MAX_CONNECTIONS,
+    MAX_STALENESS_MS,
+    MIN_CONNECTIONS,
+    MIN_STALENESS_MS,
+)
 
 _OF_THE_SERVER: Final = frozenset(
     {"fastapi", "httptools", "prometheus_client", "pydantic", "starlette", "uvicorn", "uvloop"}
@@ -25,6 +33,16 @@ _OF_THE_SERVER: Final = frozenset(
 @click.option(
     "--cache-mb", type=click.IntRange(0, 1_000_000), help="Memory for facts, a process, in MiB [default: 256]."
 )
+@click.option(
+    "--connections",
+    type=click.IntRange(MIN_CONNECTIONS, MAX_CONNECTIONS),
+    help=f"To PostgreSQL, a process [default: {DEFAULT_CONNECTIONS}].",
+)
+@click.option(
+    "--staleness-ms",
+    type=click.IntRange(MIN_STALENESS_MS, MAX_STALENESS_MS),
+    help=f"On PostgreSQL, how old an answer may be at most [default: {DEFAULT_STALENESS_MS}].",
+)
 @click.option("--metrics/--no-metrics", default=None, help="Answer GET /metrics to whoever asks [default: no].")
 @click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
 def serve(
@@ -35,6 +53,8 @@ def serve(
     public_url: str | None,
     workers: int | None,
     cache_mb: int | None,
+    connections: int | None,
+    staleness_ms: int | None,
     metrics: bool | None,
     vocabulary_file: str | None,
 ) -> int:
@@ -47,6 +67,8 @@ def serve(
             "public_url": public_url,
             "workers": workers,
             "cache_mb": cache_mb,
+            "connections": connections,
+            "staleness_ms": staleness_ms,
             "metrics": metrics,
             "vocabulary_file": vocabulary_file,
         }

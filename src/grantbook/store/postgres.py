@@ -32,14 +32,13 @@ from sqlalchemy.types import Text
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import Clock
+from grantbook.model.limits import DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS
 from grantbook.store.feed import CHANNEL, Feed
 from grantbook.store.migrations import require_usable
 from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
 from grantbook.store.statements import Condition, Prepared
 
-DEFAULT_CONNECTIONS: Final = 20
-DEFAULT_STALENESS_S: Final = 1.0
 _CONNECT_TIMEOUT_S: Final = 5
 _POOL_TIMEOUT_S: Final = 10
 _STATEMENT_TIMEOUT_MS: Final = 30_000
@@ -89,7 +88,7 @@ class PostgresDialect:
     locks_heads = True
 
     def __init__(self, url: str, *, connections: int, staleness_s: float) -> None:
-        address = postgres_url(url).set(drivername="postgresql+psycopg")
+        address = driver_url(url)
         self.engine = create_engine(
             address,
             pool_size=connections,
@@ -177,15 +176,15 @@ class PostgresDialect:
         """Nothing, as none are dropped."""
 
 
-def postgres_url(url: str) -> URL:
-    """The URL in its parts. Raises ConfigurationError."""
+def driver_url(url: str) -> URL:
+    """The URL in its parts, with the driver. Raises ConfigurationError."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ConfigurationError("the database URL is not like postgresql://user@host:5432/name") from error
     if not parsed.database:
         raise ConfigurationError("the database URL names no database: use postgresql://user@host:5432/name")
-    return parsed
+    return parsed.set(drivername="postgresql+psycopg")
 
 
 def connect_arguments() -> dict[str, Any]:
@@ -195,7 +194,7 @@ def connect_arguments() -> dict[str, Any]:
 
 
 def open_postgres(
-    url: str, clock: Clock, *, connections: int = DEFAULT_CONNECTIONS, staleness_s: float = DEFAULT_STALENESS_S
+    url: str, clock: Clock, *, connections: int = DEFAULT_CONNECTIONS, staleness_s: float = DEFAULT_STALENESS_MS / 1000
 ) -> SqlStore:
     """The store in the database that the URL names, which has to have its tables. Raises ConfigurationError.
 

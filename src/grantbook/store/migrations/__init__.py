@@ -41,6 +41,11 @@ class SchemaState:
             return False
         return self.works_from <= SCHEMA_VERSION <= self.version
 
+    @property
+    def is_older(self) -> bool:
+        """Whether `migrate` leads from it to this release's."""
+        return self.version is not None and bool(_VERSION.fullmatch(self.version)) and self.version < SCHEMA_VERSION
+
 
 def state_of(engine: Engine) -> SchemaState:
     """What the database says of its schema."""
@@ -55,7 +60,7 @@ def require_usable(engine: Engine) -> None:
         return
     if state.version is None:
         raise ConfigurationError("the database holds no book yet: make its tables with 'grantbook migrate up'")
-    if not _is_older(state):
+    if not state.is_older:
         raise ConfigurationError(_too_new(state))
     raise ConfigurationError(
         f"the database has schema version {state.version}, this release needs {SCHEMA_VERSION}: "
@@ -74,7 +79,7 @@ def migrate(engine: Engine) -> None:
         state = _state(connection)
         if state.is_usable:
             return
-        if state.version is not None and not _is_older(state):
+        if state.version is not None and not state.is_older:
             raise ConfigurationError(_too_new(state))
         from alembic import command  # imported late: a start on a current database does not need it
 
@@ -84,7 +89,7 @@ def migrate(engine: Engine) -> None:
 def plan(engine: Engine) -> str:
     """The SQL that `migrate` would run now; empty where there is nothing to do."""
     state = state_of(engine)
-    if state.is_current or (state.version is not None and not _is_older(state)):
+    if state.is_current or (state.version is not None and not state.is_older):
         return ""
     from alembic import command
 
@@ -118,10 +123,6 @@ def _state(connection: Connection) -> SchemaState:
     if tables.has_table(compatibility.name):
         works_from = connection.execute(select(compatibility.c.works_from)).scalar_one_or_none()
     return SchemaState(version=version, works_from=works_from)
-
-
-def _is_older(state: SchemaState) -> bool:
-    return state.version is not None and bool(_VERSION.fullmatch(state.version)) and state.version < SCHEMA_VERSION
 
 
 def _too_new(state: SchemaState) -> str:

@@ -1,0 +1,68 @@
+"""`grantbook migrate`: the schema of the database."""
+
+import click
+
+from grantbook import settings
+from grantbook.cli import options
+from grantbook.cli.errors import Exit
+from grantbook.cli.output import print_json, print_pairs
+from grantbook.store.migrations import SchemaState
+from grantbook.store.schema import Schema
+from grantbook.store.tables import SCHEMA_VERSION
+
+
+@click.group()
+def migrate() -> None:
+    """The schema of the database: what it is, and what this release makes of it.
+
+    Migrations only add, so servers of the release before keep working while and after the schema is brought up to date.
+    """
+
+
+@migrate.command()
+@options.database
+def up(*, database: str | None) -> int:
+    """Bring the schema to the version of this release. Safe to run again, and from several machines at once."""
+    with Schema(settings.load({"database": database}).database) as schema:
+        before = schema.state()
+        schema.migrate()
+        after = schema.state()
+    was = "empty" if before.version is None else f"at version {before.version}"
+    click.echo(f"The schema was {was}, and is at version {after.version}.")
+    return Exit.DONE
+
+
+@migrate.command()
+@options.database
+@options.as_json
+def status(*, database: str | None, as_json: bool) -> int:
+    """Which version the database has, and whether this release works on it. Exit code 3 where it does not."""
+    with Schema(settings.load({"database": database}).database) as schema:
+        state = schema.state()
+    told = {
+        "version": state.version,
+        "release_version": SCHEMA_VERSION,
+        "works_from": state.works_from,
+        "is_usable": state.is_usable,
+        "advice": _advice(state),
+    }
+    if as_json:
+        print_json(told)
+    else:
+        print_pairs([(name, "-" if value is None else str(value)) for name, value in told.items()])
+    return Exit.DONE if state.is_usable else Exit.FAILED
+
+
+@migrate.command()
+@options.database
+def plan(*, database: str | None) -> int:
+    """Print the SQL that `up` would run, and run nothing."""
+    with Schema(settings.load({"database": database}).database) as schema:
+        click.echo(schema.plan() or "-- nothing to do", nl=True)
+    return Exit.DONE
+
+
+def _advice(state: SchemaState) -> str:
+    if state.is_usable:
+        return "nothing to do"
+    return "run 'grantbook migrate up'" if state.is_older or state.version is None else "upgrade Grantbook"

@@ -1,0 +1,64 @@
+"""The schema of a database, looked at and brought up to date without opening the book in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from grantbook.model.errors import ConfigurationError
+from grantbook.store import migrations
+from grantbook.store.migrations import SchemaState
+
+
+class Schema:
+    """The schema of the database that the URL names. Use it in a `with` block. Raises ConfigurationError."""
+
+    def __init__(self, database: str) -> None:
+        if not database.startswith(("sqlite:", "postgresql:", "postgres:")):
+            raise ConfigurationError("only a database of SQLite or PostgreSQL has a schema")
+        self._engine = _engine(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    def state(self) -> SchemaState:
+        """The version it has."""
+        with _told():
+            return migrations.state_of(self._engine)
+
+    def plan(self) -> str:
+        """The SQL that `migrate` would run."""
+        with _told():
+            return migrations.plan(self._engine)
+
+    def migrate(self) -> None:
+        """Bring it to the version of this release; safe to call again, and by several at once."""
+        with _told():
+            migrations.migrate(self._engine)
+
+
+def _engine(database: str) -> Engine:
+    if database.startswith(("postgresql:", "postgres:")):
+        from grantbook.store.postgres import connect_arguments, driver_url
+
+        return create_engine(driver_url(database), poolclass=NullPool, connect_args=connect_arguments())
+    arguments: dict[str, Any] = {"isolation_level": None}  # transactions are begun and ended in SQL
+    try:
+        return create_engine(make_url(database), poolclass=NullPool, connect_args=arguments)
+    except ArgumentError as error:
+        raise ConfigurationError(f"{database!r} is not a database URL such as sqlite:///grantbook.db") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"cannot use the database: {getattr(error, 'orig', None) or error}") from error
