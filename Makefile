@@ -9,10 +9,10 @@ DEMO := sqlite:///var/demo.db
 PORT ?= 8420
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test check format bench lock clean
+.PHONY: help serve setup test test-postgres check format bench lock clean
 
 help: ## List what there is to do
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 serve: .venv/serve.done ## Set up and run the server with a small demo organization
 	@mkdir -p var
@@ -23,6 +23,10 @@ setup: .venv/test.done ## Set up everything that the tests need
 
 test: .venv/test.done ## Run every test
 	$(BIN)/pytest -n auto --dist loadgroup
+
+test-postgres: .venv/test.done ## Run the suites of stores and servers on PostgreSQL, with fewer random examples
+	GRANTBOOK_TEST_DATABASE=postgres $(BIN)/pytest -n auto --dist loadgroup --hypothesis-profile=few \
+		tests/conformance tests/laws tests/service tests/http tests/platform tests/faults
 
 check: .venv/test.done ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

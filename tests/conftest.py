@@ -21,10 +21,14 @@ STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
     "postgres": lambda _, clock: open_postgres(postgres.empty_database(), clock),
 }
 
+SHARED_STORES: Final = ["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"]
+"""For hypothesis: `make test-postgres` tries the laws on PostgreSQL, where each question crosses a socket."""
+
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("few", settings.get_profile("ci"), max_examples=12)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)  # --hypothesis-profile=deep
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
@@ -52,7 +56,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
     """An empty book, in each kind of store."""
     opened = STORES[request.param](tmp_path, clock)
@@ -60,7 +64,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> I
     opened.close()
 
 
-@pytest.fixture(params=STORES, scope="module")
+@pytest.fixture(params=SHARED_STORES, scope="module")
 def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One book for many random worlds, each in an organization of its own; its clock stands still."""
     opened = STORES[request.param](tmp_path_factory.mktemp("book"), FakeClock())

@@ -25,6 +25,8 @@ from sqlalchemy.engine import make_url
 from grantbook.store.schema import Schema
 from grantbook.store.tables import metadata
 
+IS_MEANT: Final = os.environ.get("GRANTBOOK_TEST_DATABASE") == "postgres"
+"""Whether what runs on one database alone shall run on PostgreSQL, rather than on SQLite."""
 GIVEN: Final = "GRANTBOOK_TEST_POSTGRES_URL"
 _HOME: Final = "GRANTBOOK_TEST_POSTGRES_HOME"
 _TEMPLATE: Final = "grantbook_template"

@@ -1,4 +1,4 @@
-"""A real server: its own processes, a SQLite file, a socket. And short ways to fill an organization on it.
+"""A real server: its own processes, a database, a socket. And short ways to fill an organization on it.
 
 The tests write the organizations, people and keys through the same use-cases as the server, on the same file.
 """
@@ -25,16 +25,21 @@ from grantbook.model.instants import Instant
 from grantbook.service import departments, entities, grants, keys, members, organizations, roles, rule_permissions
 from grantbook.service.desk import SYSTEM, Desk
 from grantbook.service.rule_permissions import Permission
+from tests import postgres
 
 HOST: Final = "127.0.0.1"
 _PATIENCE_S: Final = 30
 
 
 class Server:
-    """Server processes on one database file. `desk` is the tests' own way to the same book."""
+    """Server processes on one database, by default a new one. `desk` is the tests' own way to the same book."""
 
-    def __init__(self, directory: Path, *, workers: int = 1) -> None:
-        self.database = f"sqlite:///{directory / 'book.db'}"
+    def __init__(self, directory: Path, *, workers: int = 1, database: str | None = None, **options: str) -> None:
+        self._made: str | None = None
+        if database is None and postgres.IS_MEANT:
+            database = self._made = postgres.make_database()
+        self.database = database or f"sqlite:///{directory / 'book.db'}"
+        self._options = {"staleness_ms": "0"} | options if postgres.IS_MEANT else options  # the tests' desk writes too
         self.desk = open_desk(self.database)
         self.log = directory / "server.log"
         self._directory = directory
@@ -44,9 +49,10 @@ class Server:
     def start(self) -> None:
         """Start, also again after a stop or a kill, and wait until the database answers over HTTP."""
         for _ in range(3):  # somebody else may take the free port before the server does
-            self.port = _free_port()
+            self.port = postgres.free_port()
             self.url = f"http://{HOST}:{self.port}"
             options = {"--database": self.database, "--port": str(self.port), "--workers": str(self._workers)}
+            options |= {f"--{name.replace('_', '-')}": value for name, value in self._options.items()}
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "grantbook", "serve", *(word for pair in options.items() for word in pair)],
@@ -92,6 +98,8 @@ class Server:
     def close(self) -> None:
         self.stop()
         self.desk.close()
+        if self._made is not None:
+            postgres.drop_database(self._made)
 
     def _is_ready(self) -> bool:
         until = monotonic() + _PATIENCE_S
@@ -113,12 +121,6 @@ def serving(directory: Path, *, workers: int = 1) -> Iterator[Server]:
         yield server
     finally:
         server.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

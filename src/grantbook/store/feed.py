@@ -8,7 +8,8 @@ asks such a query several times a second: what it heard is complete as of the la
 
 Nothing is taken to be current for longer than `staleness_s` after that query was sent. A connection that is cut, stands
 still, or was missed because this process stood still, therefore ends in "not known", never in an answer of before; and
-after a new connection everything counts as changed.
+after a new connection everything counts as changed, as it does every half minute: a distributed database may lose a
+notification whose writer was told that the commit failed. With a staleness of 0 nothing is relied on, nor listened to.
 """
 
 import logging
@@ -30,6 +31,7 @@ _BEATS: Final = 4
 """So many heartbeats within the staleness: one may come late."""
 _MAX_MOVED: Final = 100_000
 _RETRY_S: Final = 0.2
+_RELIED_ON_S: Final = 30
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +63,7 @@ class Feed:
         if now_s() < self._good_until:
             return self._version
         with self._lock:
-            if self._thread is None and not self._is_closing:
+            if self._thread is None and self._staleness_s and not self._is_closing:
                 self._thread = Thread(target=self._follow, name="grantbook-feed", daemon=True)
                 self._thread.start()
             return self._forget()
@@ -123,6 +125,7 @@ class Feed:
         pause_s = self._staleness_s / _BEATS
         asked: float | None = None
         due = now_s()
+        forgotten = due
         answers: list[Any] = []
         while not self._is_closing:
             now = now_s()
@@ -144,6 +147,10 @@ class Feed:
                 _require_primary(answers)
                 self._good_until = asked + self._staleness_s
                 asked, due, answers = None, now_s() + pause_s, []
+            if now - forgotten > _RELIED_ON_S:
+                forgotten = now
+                with self._lock:
+                    self._forget()
 
     def _hear(self, protocol: Any) -> None:
         while (notification := protocol.notifies()) is not None:

@@ -450,6 +450,10 @@ class SqlStore:
                 if self._dialect.locks_heads:  # whoever still commits it holds the row: wait for the end of that
                     session.one(self._statements.locked_head(), **values)
                 hashes = session.all(self._statements.hashes(), **values, wanted=transaction.revision)
+                session.announce(
+                    transaction.organization_id, transaction.revision
+                )  # a distributed one may have lost it
+                session.commit()
         except StoreUnavailable as error:
             raise OutcomeUnknown from error
         if (transaction.made.hash,) not in {tuple(row) for row in hashes}:
