@@ -77,6 +77,23 @@ class PostgresServer:
 
     def make(self, port: int, **settings: str) -> None:
         """Make the cluster, and start it."""
+        self._prepare(port)
+        self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=grantbook", "-D")
+        self._configure(unix_socket_directories="", **_SETTINGS, port=str(port), **settings)
+        self.start()
+
+    def replicate(self, primary: "PostgresServer", port: int) -> None:
+        """Make it a replica of the other one, and start it."""
+        self._prepare(port)
+        self._run("pg_basebackup", "--no-sync", "--write-recovery-conf", f"--dbname={primary.url}", "-D")
+        self._configure(port=str(port))
+        self.start()
+
+    def _configure(self, **settings: str) -> None:
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def _prepare(self, port: int) -> None:
         self.directory.mkdir(parents=True)
         (self.directory / "port").write_text(str(port))
         if self._user is not None:
@@ -86,11 +103,6 @@ class PostgresServer:
             for parent in self.directory.parents:
                 if parent.owner() == "root" and not parent.stat().st_mode & 0o1:
                     parent.chmod(parent.stat().st_mode | 0o111)
-        self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=grantbook", "-D")
-        lines = {**_SETTINGS, "port": str(port), "unix_socket_directories": "", **settings}
-        with (self._data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
-        self.start()
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
@@ -159,9 +171,9 @@ def administration(url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def make_database(*, is_empty: bool = False) -> str:
-    """The URL of a new database, with our tables unless it shall be empty."""
-    server = server_url()
+def make_database(server: str | None = None, *, is_empty: bool = False) -> str:
+    """The URL of a new database, with our tables unless it shall be empty; on the server of this run, or another."""
+    server = server or server_url()
     name = f"grantbook_{secrets.token_hex(8)}"
     with administration(server) as connection:
         connection.execute("SELECT pg_advisory_lock(1)")  # one makes the template, the others wait

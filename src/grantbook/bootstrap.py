@@ -40,10 +40,11 @@ def open_store(
     *,
     connections: int = DEFAULT_CONNECTIONS,
     staleness_ms: int = DEFAULT_STALENESS_MS,
+    replica: str | None = None,
     may_create: bool = False,
 ) -> Store:
     """`sqlite:///file`, its schema brought up to date; `postgresql://host/name`, whose schema is only touched where it
-    `may_create` the book; or, for tests and trials, `memory:`. `connections` and `staleness_ms` are for PostgreSQL.
+    `may_create` the book; or, for tests and trials, `memory:`. The other options are for PostgreSQL.
 
     Raises ConfigurationError for a URL or a database that cannot be used.
     """
@@ -65,7 +66,8 @@ def open_store(
 
             with Schema(database) as schema:
                 schema.migrate()
-        return open_postgres(database, clock, connections=connections, staleness_s=staleness_ms / 1000)
+        staleness_s = staleness_ms / 1000
+        return open_postgres(database, clock, connections=connections, staleness_s=staleness_s, replica=replica)
     raise ConfigurationError(
         f"the database URL {database.partition(':')[0]}:... is not supported: "
         "use sqlite:///path, postgresql://host/name or memory:"

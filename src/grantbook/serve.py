@@ -98,6 +98,7 @@ def application() -> App:
         cache_bytes=settings.cache_mb * MEBIBYTE,
         connections=settings.connections,
         staleness_ms=settings.staleness_ms,
+        replica=settings.replica,
     )
     app = create_app(desk, public_url=settings.url, metrics=settings.metrics)
 

@@ -37,6 +37,7 @@ class Settings:
     cache_mb: int = DEFAULT_CACHE_MB
     connections: int = DEFAULT_CONNECTIONS
     staleness_ms: int = DEFAULT_STALENESS_MS
+    replica: str | None = None
     organization: str | None = None
     vocabulary_file: str | None = None
     metrics: bool = False
@@ -53,6 +54,8 @@ class Settings:
             raise ConfigurationError(f"connections must be {MIN_CONNECTIONS} to {MAX_CONNECTIONS}")
         if not MIN_STALENESS_MS <= self.staleness_ms <= MAX_STALENESS_MS:
             raise ConfigurationError(f"staleness_ms must be {MIN_STALENESS_MS} to {MAX_STALENESS_MS}")
+        if self.replica is not None and not self.replica.startswith(("postgresql:", "postgres:")):
+            raise ConfigurationError("replica must be like postgresql://user@host:5432/name")
         if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
             raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
         if self.log_level not in {"debug", "info", "warning", "error"}:

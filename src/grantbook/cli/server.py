@@ -43,6 +43,7 @@ _OF_THE_SERVER: Final = frozenset(
     type=click.IntRange(MIN_STALENESS_MS, MAX_STALENESS_MS),
     help=f"On PostgreSQL, how old an answer may be at most [default: {DEFAULT_STALENESS_MS}].",
 )
+@click.option("--replica", metavar="URL", help="A PostgreSQL that replicates the database: lists are read there.")
 @click.option("--metrics/--no-metrics", default=None, help="Answer GET /metrics to whoever asks [default: no].")
 @click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
 def serve(
@@ -55,6 +56,7 @@ def serve(
     cache_mb: int | None,
     connections: int | None,
     staleness_ms: int | None,
+    replica: str | None,
     metrics: bool | None,
     vocabulary_file: str | None,
 ) -> int:
@@ -69,6 +71,7 @@ def serve(
             "cache_mb": cache_mb,
             "connections": connections,
             "staleness_ms": staleness_ms,
+            "replica": replica,
             "metrics": metrics,
             "vocabulary_file": vocabulary_file,
         }

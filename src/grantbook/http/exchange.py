@@ -75,6 +75,7 @@ class Exchange:
         self._secret = _secret(request)
         self._public_url: str = request.app.state.public_url
         self._at_least = request.headers.get(AT_LEAST_HEADER)
+        self._is_get = request.method == "GET"
         self._idempotency_key: str | None = request.state.idempotency_key
 
     @property
@@ -102,7 +103,9 @@ class Exchange:
         """A reading, at least as new as the caller's `Grantbook-At-Least`."""
         token = at_least or self._at_least
         caller = self._caller_in(organization_id)
-        with self.desk.reading(organization_id, caller, as_of=as_of, at_least=token) as reading:
+        with self.desk.reading(
+            organization_id, caller, as_of=as_of, at_least=token, is_full=not self._is_get
+        ) as reading:
             yield reading
 
     def write(

@@ -166,18 +166,23 @@ class Desk:
         *,
         as_of: Instant | None = None,
         at_least: str | None = None,
+        is_full: bool = True,
     ) -> Iterator[Reading]:
-        """The newest state, or the one of a past time. Raises RevisionNotReached(revision) for a token to come."""
-        wanted = None if at_least is None else revision_of(organization_id, at_least)
-        with self.store.snapshot(organization_id) as snapshot:
-            if wanted is not None and snapshot.revision < wanted:
+        """The newest state, or the one of a past time. Raises RevisionNotReached(revision) for a token to come.
+
+        Where it is not full, a replica of the store may answer: see `Store.snapshot`.
+        """
+        wanted = 0 if at_least is None else revision_of(organization_id, at_least)
+        may_lag = None if is_full else wanted
+        with self.store.snapshot(organization_id, at_least=may_lag) as snapshot:
+            if snapshot.revision < wanted:
                 raise RevisionNotReached(revision=wanted)
             present = Reading(self, snapshot, caller, self.clock())
             if as_of is None:
                 yield present
                 return
             revision = self.store.revision_at(organization_id, as_of)
-            with self.store.snapshot(organization_id, revision=revision) as past:
+            with self.store.snapshot(organization_id, revision=revision, at_least=may_lag) as past:
                 yield Reading(self, past, caller, as_of, rights=present)
 
     @contextmanager

@@ -26,7 +26,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 CHANNEL: Final = "grantbook"
-_HEARTBEAT: Final = b"SELECT pg_is_in_recovery()"
+_HEARTBEAT: Final = b"SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END"
 _BEATS: Final = 4
 """So many heartbeats within the staleness: one may come late."""
 _MAX_MOVED: Final = 100_000
@@ -50,6 +50,7 @@ class Feed:
         self._connect = connect
         self._staleness_s = staleness_s
         self._good_until = 0.0
+        self._position: tuple[str, float] | None = None
         self._version = 0
         self._floor = 0
         self._moved: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -74,6 +75,17 @@ class Feed:
             return True
         moved = self._moved.get(organization_id)
         return moved is not None and moved[0] > version and moved[1] > revision
+
+    def revision(self, organization_id: str) -> int:
+        """The newest that was heard or noted of; 0 where there was none."""
+        return self._moved.get(organization_id, (0, 0))[1]
+
+    def position(self) -> tuple[str, float] | None:
+        """A position in the log of the primary, and until when a replica that has reached it is not too old."""
+        if not now_s() < self._good_until:
+            self.version()  # begins to follow, where that was not done yet
+            return None
+        return self._position
 
     def note(self, organization_id: str, revision: int) -> None:
         """A commit of this process itself, which does not wait to be told."""
@@ -144,8 +156,9 @@ class Feed:
                     answers.append(answer)
                     continue
                 self._hear(protocol)
-                _require_primary(answers)
+                position = _position_in(answers)
                 self._good_until = asked + self._staleness_s
+                self._position = position, self._good_until
                 asked, due, answers = None, now_s() + pause_s, []
             if now - forgotten > _RELIED_ON_S:
                 forgotten = now
@@ -159,7 +172,8 @@ class Feed:
                 self.note(organization_id, int(revision))
 
 
-def _require_primary(answers: Sequence[Any]) -> None:
-    """Raises psycopg.OperationalError where the heartbeat's answer is not the one of a primary."""
+def _position_in(answers: Sequence[Any]) -> str:
+    """The answer of a heartbeat. Raises psycopg.OperationalError where it is not the one of a primary."""
     if [each.status for each in answers] != [ExecStatus.TUPLES_OK] or answers[0].get_value(0, 0) != b"f":
         raise psycopg.OperationalError("the database is not a primary, or the heartbeat failed")
+    return str(answers[0].get_value(0, 1).decode())

@@ -317,7 +317,13 @@ class MemoryStore:
         self._key_uses: dict[tuple[str, str], Instant] = {}
 
     @contextmanager
-    def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[MemorySnapshot]:
+    def snapshot(
+        self,
+        organization_id: str,
+        *,
+        revision: int | None = None,
+        at_least: int | None = None,  # noqa: ARG002 - there is no replica
+    ) -> Iterator[MemorySnapshot]:
         with self.lock:
             book = self._books.get(organization_id, _Book())
             yield MemorySnapshot(organization_id, book, book.head.revision if revision is None else revision, self.lock)

@@ -331,8 +331,14 @@ class Transaction(Snapshot, Protocol):
 class Store(Protocol):
     """One book for many organizations."""
 
-    def snapshot(self, organization_id: str, *, revision: int | None = None) -> AbstractContextManager[Snapshot]:
-        """The newest revision, or an older one. An unknown organization reads as empty at revision 0."""
+    def snapshot(
+        self, organization_id: str, *, revision: int | None = None, at_least: int | None = None
+    ) -> AbstractContextManager[Snapshot]:
+        """The newest revision, or an older one. An unknown organization reads as empty at revision 0.
+
+        With `at_least` the newest may be one that a replica has: not older than the store's staleness, nor than what
+        this process wrote or heard of, nor than that revision.
+        """
 
     def transaction(self, organization_id: str, author: Author) -> AbstractContextManager[Transaction]:
         """The only way to write. Writers of one organization take turns."""

@@ -33,7 +33,7 @@ from sqlalchemy.types import Text
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import Clock
 from grantbook.model.limits import DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS
-from grantbook.store.feed import CHANNEL, Feed
+from grantbook.store.feed import CHANNEL, Feed, now_s
 from grantbook.store.migrations import require_usable
 from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
@@ -44,6 +44,7 @@ _POOL_TIMEOUT_S: Final = 10
 _STATEMENT_TIMEOUT_MS: Final = 30_000
 _LOCK_TIMEOUT_MS: Final = 10_000
 _IDLE_TIMEOUT_MS: Final = 60_000
+_HAS_REACHED: Final = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _COPIED_ROWS: Final = 50
 """From so many rows on COPY is faster than single INSERTs in a pipeline."""
 _SETTINGS: Final = {
@@ -87,20 +88,13 @@ class PostgresDialect:
     begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what it reads, it reads after it has the turn
     locks_heads = True
 
-    def __init__(self, url: str, *, connections: int, staleness_s: float) -> None:
-        address = driver_url(url)
-        self.engine = create_engine(
-            address,
-            pool_size=connections,
-            max_overflow=1,  # for the present, which keeps its own
-            pool_timeout=_POOL_TIMEOUT_S,
-            pool_use_lifo=True,
-            isolation_level="AUTOCOMMIT",
-            connect_args=connect_arguments(),
-        )
+    def __init__(self, url: str, *, connections: int, staleness_s: float, replica: str | None) -> None:
+        self.engine = _pool(url, connections, overflow=1)  # for the present, which keeps its own
         self.writing_engine: Engine = self.engine
+        self.replica_engine = None if replica is None else _pool(replica, connections, overflow=0)
+        self._replica_good_until = 0.0
         self._presents: list[PostgresPresent] = []
-        plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
+        plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
 
     def present(self) -> PostgresPresent:
@@ -114,11 +108,34 @@ class PostgresDialect:
     def committed(self, organization_id: str, revision: int) -> None:
         self.feed.note(organization_id, revision)
 
+    def heard_revision(self, organization_id: str) -> int | None:
+        if self.replica_engine is None:
+            return None
+        if now_s() >= self._replica_good_until and not self._replica_caught_up():
+            return None
+        return self.feed.revision(organization_id)
+
+    def _replica_caught_up(self) -> bool:
+        """Whether the replica has what the primary had at a heartbeat lately; then it is good for as long as that."""
+        position = self.feed.position()
+        if position is None or self.replica_engine is None:
+            return False
+        try:
+            with self.replica_engine.connect() as connection:
+                (has_reached,) = connection.exec_driver_sql(_HAS_REACHED, (position[0],)).one()
+        except self.errors:
+            return False
+        if has_reached:
+            self._replica_good_until = position[1]
+        return bool(has_reached)
+
     def close(self) -> None:
         self.feed.close()
         for each in self._presents:
             each.close()
         self.engine.dispose()
+        if self.replica_engine is not None:
+            self.replica_engine.dispose()
 
     def turn(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -176,6 +193,18 @@ class PostgresDialect:
         """Nothing, as none are dropped."""
 
 
+def _pool(url: str, connections: int, *, overflow: int) -> Engine:
+    return create_engine(
+        driver_url(url),
+        pool_size=connections,
+        max_overflow=overflow,
+        pool_timeout=_POOL_TIMEOUT_S,
+        pool_use_lifo=True,
+        isolation_level="AUTOCOMMIT",
+        connect_args=connect_arguments(),
+    )
+
+
 def driver_url(url: str) -> URL:
     """The URL in its parts, with the driver. Raises ConfigurationError."""
     try:
@@ -194,17 +223,26 @@ def connect_arguments() -> dict[str, Any]:
 
 
 def open_postgres(
-    url: str, clock: Clock, *, connections: int = DEFAULT_CONNECTIONS, staleness_s: float = DEFAULT_STALENESS_MS / 1000
+    url: str,
+    clock: Clock,
+    *,
+    connections: int = DEFAULT_CONNECTIONS,
+    staleness_s: float = DEFAULT_STALENESS_MS / 1000,
+    replica: str | None = None,
 ) -> SqlStore:
     """The store in the database that the URL names, which has to have its tables. Raises ConfigurationError.
 
-    At most so many connections, and two more: for the feed, and to load what is held in memory. What other processes
-    write is seen by a cache of facts after at most the staleness, most times after milliseconds.
+    At most so many connections, and two more: for the feed, and to load what is held in memory; as many to the replica.
+    What other processes write is seen by a cache of facts, and in a replica, after at most the staleness, most times
+    after milliseconds.
     """
-    dialect = PostgresDialect(url, connections=connections, staleness_s=staleness_s)
+    dialect = PostgresDialect(url, connections=connections, staleness_s=staleness_s, replica=replica)
     try:
         require_usable(dialect.engine)
     except DBAPIError as error:
         dialect.close()
         raise ConfigurationError(f"cannot use the database: {error.orig}") from error
+    except ConfigurationError:
+        dialect.close()
+        raise
     return SqlStore(dialect, clock)

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from sqlalchemy import Engine
+
 from grantbook.model.errors import Conflict, StoreUnavailable, TransactionAborted
 from grantbook.store.statements import Dialect, Prepared
 
@@ -15,15 +17,17 @@ class Session:
     """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
     so they stay in the cause and off the wire."""
 
-    def __init__(self, dialect: Dialect, *, writes: bool) -> None:
+    def __init__(self, dialect: Dialect, *, writes: bool, engine: Engine | None = None) -> None:
+        """On the dialect's own engine, unless another is given."""
         self._dialect = dialect
         with self._translated():
-            self._begin(writes=writes)
+            if writes:
+                self._begin(engine or dialect.writing_engine, dialect.begin_write)
+            else:
+                self._begin(engine or dialect.engine, dialect.begin_read)
 
-    def _begin(self, *, writes: bool) -> None:
+    def _begin(self, engine: Engine, begin: str) -> None:
         """On a connection of the pool; those that broke while they lay there are thrown away until one works."""
-        engine = self._dialect.writing_engine if writes else self._dialect.engine
-        begin = self._dialect.begin_write if writes else self._dialect.begin_read
         while True:
             self._connection = engine.raw_connection()
             try:

@@ -419,9 +419,35 @@ class SqlStore:
         self._counts = Counts(_KEPT_COUNTS)
 
     @contextmanager
-    def snapshot(self, organization_id: str, *, revision: int | None = None) -> Iterator[SqlSnapshot]:
-        with self._session() as session:
+    def snapshot(
+        self, organization_id: str, *, revision: int | None = None, at_least: int | None = None
+    ) -> Iterator[SqlSnapshot]:
+        needed = None if at_least is None else max(at_least, revision or 0)
+        session = None if needed is None else self._on_replica(organization_id, needed)
+        if session is None:
+            session = Session(self._dialect, writes=False)
+        try:
             yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._counts)
+        finally:
+            session.close()
+
+    def _on_replica(self, organization_id: str, needed: int) -> Session | None:
+        """A session on the replica, if there is one that is new enough; whatever is wrong with it is no error."""
+        heard = self._dialect.heard_revision(organization_id)
+        if heard is None or self._dialect.replica_engine is None:
+            return None
+        try:
+            session = Session(self._dialect, writes=False, engine=self._dialect.replica_engine)
+        except StoreUnavailable:
+            return None
+        try:
+            head = session.one(self._statements.head(), tenant=organization_id)
+            if (head[0] if head else 0) >= max(needed, heard):
+                return session
+        except StoreUnavailable:
+            pass
+        session.close()
+        return None
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
@@ -450,13 +476,13 @@ class SqlStore:
                 if self._dialect.locks_heads:  # whoever still commits it holds the row: wait for the end of that
                     session.one(self._statements.locked_head(), **values)
                 hashes = session.all(self._statements.hashes(), **values, wanted=transaction.revision)
-                session.announce(
-                    transaction.organization_id, transaction.revision
-                )  # a distributed one may have lost it
-                session.commit()
+                is_made = (transaction.made.hash,) in {tuple(row) for row in hashes}
+                if is_made:  # a distributed database may have lost the first announcement
+                    session.announce(transaction.organization_id, transaction.revision)
+                    session.commit()
         except StoreUnavailable as error:
             raise OutcomeUnknown from error
-        if (transaction.made.hash,) not in {tuple(row) for row in hashes}:
+        if not is_made:
             raise lost
 
     def head(self, organization_id: str) -> Head:

@@ -58,6 +58,7 @@ class SqliteDialect:
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
     locks_heads = False
+    replica_engine = None
 
     def __init__(self, url: str) -> None:
         try:
@@ -91,6 +92,9 @@ class SqliteDialect:
 
     def committed(self, organization_id: str, revision: int) -> None:
         """Nothing, likewise."""
+
+    def heard_revision(self, organization_id: str) -> int | None:  # noqa: ARG002 - there is no replica
+        return None
 
     def close(self) -> None:
         self.engine.dispose()

@@ -66,6 +66,10 @@ class Dialect(Protocol):
         """The pool of the connections that write; of a process, one does at a time."""
 
     @property
+    def replica_engine(self) -> Engine | None:
+        """The pool of connections to a replica, if there is one."""
+
+    @property
     def errors(self) -> tuple[type[Exception], ...]:
         """What the driver raises."""
 
@@ -105,6 +109,9 @@ class Dialect(Protocol):
 
     def committed(self, organization_id: str, revision: int) -> None:
         """That this process has made a revision, for its own `present`."""
+
+    def heard_revision(self, organization_id: str) -> int | None:
+        """The newest revision that this process wrote or heard of, 0 for none; None where the replica is too old."""
 
     def close(self) -> None:
         """Release every connection."""

@@ -1,0 +1,208 @@
+"""PostgreSQL: its schema, and its replicas."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import make_url
+
+from grantbook.bootstrap import open_store
+from grantbook.model.errors import ConfigurationError
+from grantbook.model.facts import Member
+from grantbook.store.port import Store
+from grantbook.store.postgres import open_postgres
+from grantbook.store.schema import Schema
+from grantbook.store.tables import SCHEMA_VERSION, metadata
+from tests import postgres
+from tests.worlds import FACTS_OF_EVERY_KIND, ORGANIZATION, FakeClock, contents, deposit, member
+
+_PATIENCE_S = 30
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A database without tables."""
+    made = postgres.make_database(is_empty=True)
+    yield made
+    postgres.drop_database(made)
+
+
+def test_an_empty_database_is_refused_and_told_how_to_fill(url: str, clock: FakeClock) -> None:
+    with pytest.raises(ConfigurationError, match="grantbook migrate up"):
+        open_postgres(url, clock)
+    open_store(url, clock, may_create=True).close()
+    open_postgres(url, clock).close()
+
+
+def test_the_migrations_make_the_tables_that_the_store_expects(url: str) -> None:
+    other = postgres.make_database(is_empty=True)
+    created = create_engine(make_url(other).set(drivername="postgresql+psycopg"))
+    metadata.create_all(created)
+    with Schema(url) as schema:
+        schema.migrate()
+    migrated = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    for table in metadata.tables:
+        for read in ("get_columns", "get_indexes", "get_pk_constraint"):
+            found = [getattr(inspect(engine), read)(table) for engine in (migrated, created)]
+            assert str(found[0]) == str(found[1])
+    created.dispose()
+    migrated.dispose()
+    postgres.drop_database(other)
+
+
+def test_several_may_migrate_at_once(url: str) -> None:
+    program = "import sys; from grantbook.store.schema import Schema\nwith Schema(sys.argv[1]) as it: it.migrate()"
+    command = [sys.executable, "-c", program, url]
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(lambda _: subprocess.run(command, check=False).returncode, range(4)))
+    assert done == [0] * 4
+    with Schema(url) as schema:
+        assert schema.state().is_current
+
+
+def test_the_plan_is_what_is_done(url: str, clock: FakeClock) -> None:
+    with Schema(url) as schema:
+        plan = schema.plan()
+        with psycopg.connect(url) as connection:
+            connection.execute(plan.encode())
+        assert schema.state().is_current
+        assert schema.plan() == ""
+    store = open_postgres(url, clock)
+    deposit(store, ORGANIZATION, FACTS_OF_EVERY_KIND)
+    assert sum(len(facts) for facts in contents(store, ORGANIZATION).values()) == len(FACTS_OF_EVERY_KIND)
+    store.close()
+
+
+def test_a_schema_that_was_only_added_to_is_worked_on_and_any_other_refused(clock: FakeClock) -> None:
+    """As the next release will leave it: this one goes on, until a later one says that it cannot."""
+    url = postgres.make_database()
+    with postgres.administration(url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9998'")
+        for table in metadata.tables:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN added_later TEXT".encode())
+        store = open_postgres(url, clock)
+        deposit(store, ORGANIZATION, FACTS_OF_EVERY_KIND)
+        assert contents(store, ORGANIZATION)["Member"]
+        store.close()
+        with Schema(url) as schema:
+            schema.migrate()
+            assert schema.state().version == "9998"
+        connection.execute("UPDATE compatibility SET works_from = '9998'")
+        with pytest.raises(ConfigurationError, match=f"9998, which this release .{SCHEMA_VERSION}. does not know"):
+            open_postgres(url, clock)
+    postgres.drop_database(url)
+
+
+@pytest.mark.parametrize("version", ["0000", "main", ""])
+def test_an_older_or_unknown_schema_is_refused(version: str, clock: FakeClock) -> None:
+    url = postgres.make_database()
+    with postgres.administration(url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
+    with pytest.raises(ConfigurationError, match=r"upgrade Grantbook|grantbook migrate up"):
+        open_postgres(url, clock)
+    postgres.drop_database(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://", "postgresql://localhost", "postgresql://["])
+def test_a_url_without_a_database_is_refused(url: str, clock: FakeClock) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://user@host:5432/name"):
+        open_store(url, clock)
+
+
+def test_a_server_that_is_not_there_is_told(clock: FakeClock) -> None:
+    with pytest.raises(ConfigurationError, match="cannot use the database"):
+        open_store(f"postgresql://grantbook@127.0.0.1:{postgres.free_port()}/book", clock)
+
+
+class Pair:
+    """A primary, a replica, and a store on both."""
+
+    def __init__(self, directory: Path) -> None:
+        self.primary = postgres.PostgresServer(directory / "primary")
+        self.primary.make(postgres.free_port())
+        self.replica = postgres.PostgresServer(directory / "replica")
+        self.replica.replicate(self.primary, postgres.free_port())
+        url = postgres.make_database(self.primary.url)
+        self.copy = make_url(url).set(port=self.replica.port).render_as_string()
+        self.writer: Store = open_postgres(url, FakeClock())
+        self.store: Store = open_postgres(url, FakeClock(), replica=self.copy)
+
+    def asks_replica(self) -> bool:
+        """Whether a snapshot that may lag is read from the replica: the primary does not see it."""
+        with self.store.snapshot(ORGANIZATION, at_least=0) as snapshot:
+            session = snapshot._session  # type: ignore[attr-defined]
+            ((is_replica,),) = session._cursor.execute("SELECT pg_is_in_recovery()").fetchall()
+            return bool(is_replica)
+
+    def members(self, at_least: int | None = 0) -> int:
+        with self.store.snapshot(ORGANIZATION, at_least=at_least) as snapshot:
+            return snapshot.count(Member)
+
+    def stand_still(self, *, stands: bool) -> None:
+        """Stop the replica from following, or let it go on."""
+        with postgres.administration(self.copy) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()" if stands else "SELECT pg_wal_replay_resume()")
+            until(
+                lambda: (
+                    (connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",)) == stands
+                )
+            )
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    directory = Path(tmp_path_factory.mktemp("pair"))
+    made = Pair(directory)
+    yield made
+    made.store.close()
+    made.writer.close()
+    made.replica.stop()
+    made.primary.stop()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = monotonic() + _PATIENCE_S
+    while not holds():
+        assert monotonic() < end
+        sleep(0.02)
+
+
+def test_reads_that_may_lag_are_answered_by_a_replica_that_follows(pair: Pair) -> None:
+    deposit(pair.writer, ORGANIZATION, [member("usr_follows")])
+    until(pair.asks_replica)
+    until(lambda: pair.members() == pair.members(at_least=None))
+
+
+def test_a_replica_that_stands_still_answers_nothing_that_is_too_old(pair: Pair) -> None:
+    until(pair.asks_replica)
+    before = pair.members(at_least=None)
+    pair.stand_still(stands=True)
+    try:
+        deposit(pair.writer, ORGANIZATION, [member("usr_late")])
+        revision = pair.writer.head(ORGANIZATION).revision
+        assert pair.members(at_least=revision) == before + 1  # with the token, at once
+        until(lambda: pair.members() == before + 1)  # without, when it was heard of
+        deposit(pair.store, ORGANIZATION, [member("usr_own")])
+        assert pair.members() == before + 2  # what this process wrote itself, at once
+        assert not pair.asks_replica()
+    finally:
+        pair.stand_still(stands=False)
+    until(pair.asks_replica)
+    assert pair.members() == before + 2
+
+
+def test_a_replica_that_is_gone_is_no_error(pair: Pair) -> None:
+    until(pair.asks_replica)
+    before = pair.members()
+    pair.replica.stop()
+    try:
+        assert pair.members() == before
+    finally:
+        pair.replica.start()
+    until(pair.asks_replica)
