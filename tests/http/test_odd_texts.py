@@ -59,3 +59,16 @@ def test_odd_texts_in_the_query_are_refused_or_find_nothing(odd: str, scene: Sce
             assert answer.status_code == 200
         else:
             assert error_of(answer, 422, "VALIDATION_ERROR")["details"]["field"] == name
+
+
+@pytest.mark.parametrize("path", ["access/grants?entity_id={}", "audit-log?actor_id={}", "rules?search={}"])
+def test_nothing_is_found_by_a_nul(path: str, scene: Scene, client: httpx.Client) -> None:
+    url = f"{scene.tenant.path}/{path.format('a%00b')}"
+    answer = client.get(url, headers={"X-API-Key": scene.tenant.owner.secret})
+    assert (answer.status_code, answer.json()["total"]) == (200, 0)
+
+
+def test_nobody_is_known_by_a_nul(scene: Scene, client: httpx.Client) -> None:
+    body = {"user_id": "a\x00b", "entity_type": "rule", "entity_id": "rule_\x00", "access_level": "view"}
+    headers = {"X-API-Key": scene.tenant.owner.secret}
+    error_of(client.post(f"{scene.tenant.path}/access/check", headers=headers, json=body), 422)

@@ -84,6 +84,7 @@ class PostgresDialect:
     errors = (psycopg.Error, SQLAlchemyError)
     integrity_errors = (psycopg.IntegrityError,)
     aborts = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    unaskable = (psycopg.DataError,)
     begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what it reads, it reads after it has the turn
     locks_heads = True

@@ -25,6 +25,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.store.port import GrantRow, Notice, OutlineRow, StandingRow
+from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect, Prepared
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
@@ -129,8 +130,7 @@ class SqlPresent:
         return {"ids": self._dialect.list_value(ids)}, 0
 
     def _rows(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
-        self._cursor.execute(prepared.sql, prepared.bind(values))
-        return cast("list[Sequence[Any]]", self._cursor.fetchall())
+        return rows_of(self._dialect, self._cursor, prepared, values)
 
 
 class _Statements:

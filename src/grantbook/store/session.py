@@ -13,6 +13,24 @@ _KEPT = "grantbook_kept"
 """Marks a connection that was used before: then it may have broken since."""
 
 
+def rows_of(dialect: Dialect, cursor: Any, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
+    """Every row of a query. A text with a NUL is not in any book, and not every database can be asked for it."""
+    try:
+        cursor.execute(prepared.sql, prepared.bind(values))
+    except dialect.unaskable:
+        askable = {name: _without_nul(value) for name, value in values.items()}
+        if askable == values:
+            raise
+        cursor.execute(prepared.sql, prepared.bind(askable))
+    return cast("list[Sequence[Any]]", cursor.fetchall())
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+
+
 class Session:
     """One driver connection inside one transaction. Database errors leave it as ours: their texts may hold values,
     so they stay in the cause and off the wire."""
@@ -46,8 +64,7 @@ class Session:
     def all(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
         """Every row."""
         with self._translated():
-            self._cursor.execute(prepared.sql, prepared.bind(values))
-            return cast("list[Sequence[Any]]", self._cursor.fetchall())
+            return rows_of(self._dialect, self._cursor, prepared, values)
 
     def one(self, prepared: Prepared, **values: Any) -> Sequence[Any] | None:
         """The first row, if there is one."""

@@ -55,6 +55,7 @@ class SqliteDialect:
     errors = (sqlite3.Error, SQLAlchemyError)
     integrity_errors = (sqlite3.IntegrityError,)
     aborts = ()
+    unaskable = ()
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
     locks_heads = False

@@ -78,6 +78,10 @@ class Dialect(Protocol):
         """Those of the errors that say that something is there already."""
 
     @property
+    def unaskable(self) -> tuple[type[Exception], ...]:
+        """Those that say that a value cannot be sent."""
+
+    @property
     def aborts(self) -> tuple[type[Exception], ...]:
         """Those that say that the transaction was ended for another's sake, and may go well the next time."""
 
