@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.store import history
 from grantbook.store.migrations import migrate
 from grantbook.store.port import Lookup, Store, StoredResponse
+from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
 from grantbook.store.tables import SCHEMA_VERSION, metadata
 from tests.worlds import (
@@ -30,6 +32,7 @@ OTHER_PROCESS = """
 import os, sys
 from grantbook.model.facts import DepartmentMember
 from grantbook.store.port import Author
+from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
 
 url, name, rounds, ending = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -227,3 +230,25 @@ def test_a_broken_database_is_an_error_that_tells_no_secrets(book: Store, file: 
     connection.close()
     assert book.head(ORGANIZATION).revision == 1
     assert contents(book, ORGANIZATION)["Member"] == [member("usr_1")]
+
+
+def test_none_of_those_together_goes_on_where_sqlite_gave_up(url: str) -> None:
+    """As it may on a full disk: it ends the whole transaction, and would then commit every statement by itself."""
+    store = open_sqlite(url, FakeClock())
+    with pytest.raises(StoreUnavailable):
+        _lose_the_transaction(store)
+    assert list(store.changes(ORGANIZATION)) == []
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    assert store.head(ORGANIZATION).revision == 1
+    store.close()
+
+
+def _lose_the_transaction(store: SqlStore) -> None:
+    with store.together() as block:
+        with block.transaction(ORGANIZATION, AUTHOR) as book:
+            book.add(member("usr_1"), "added")
+        with suppress(StoreUnavailable), block.transaction(ORGANIZATION, AUTHOR) as book:
+            book._session._cursor.execute("ROLLBACK")
+            raise InterruptedError
+        with suppress(StoreUnavailable), block.transaction(ORGANIZATION, AUTHOR) as book:
+            book.add(member("usr_2"), "added")

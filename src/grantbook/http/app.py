@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from grantbook.http import decisions, errors, responses
 from grantbook.http.hot import HotRoutes
+from grantbook.http.hot_writes import WriteRoutes
 from grantbook.http.middleware import App, BodyLimit, Receive, Scope, Send, TraceId, trace_id_of
 from grantbook.http.platform import (
     access,
@@ -80,7 +81,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost", metrics: boo
     _add_health(app)
     app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
-    app.front = HotRoutes(desk, app.state.admissions, super(Application, app).__call__)
+    app.front = HotRoutes(desk, app.state.admissions, WriteRoutes(app.state, super(Application, app).__call__))
     if metrics:
         from grantbook.http.metrics import Measured  # late: the start does not wait for what is off
 

@@ -6,10 +6,10 @@ then rights (403).
 """
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256, shake_256
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
@@ -34,7 +34,7 @@ from grantbook.service import keys
 from grantbook.service.admission import Admissions, require_scope
 from grantbook.service.desk import Caller, Desk, Reading, Writing, token_of
 from grantbook.service.entities import lookup_key
-from grantbook.store.port import Lookup, StoredResponse
+from grantbook.store.port import Lookup, StoredResponse, Writable
 
 REVISION_HEADER: Final = "Grantbook-Revision"
 AT_LEAST_HEADER: Final = "Grantbook-At-Least"
@@ -63,20 +63,34 @@ class Answer:
         return _response(self.status, content, self.headers)
 
 
+Work: TypeAlias = Callable[[Writing], Answer]
+
+
 class Exchange:
     """What a handler works with."""
 
-    def __init__(self, request: Request) -> None:
-        self.desk: Desk = request.app.state.desk
-        self.trace_id = trace_id_of(request.scope)
-        self._identity: keys.Identity = request.state.identity
-        self._admitted_to: str | None = request.state.admitted_to
-        self._fingerprint: str = request.state.fingerprint
-        self._secret = _secret(request)
-        self._public_url: str = request.app.state.public_url
-        self._at_least = request.headers.get(AT_LEAST_HEADER)
-        self._is_get = request.method == "GET"
-        self._idempotency_key: str | None = request.state.idempotency_key
+    def __init__(
+        self,
+        state: Any,
+        identity: keys.Identity,
+        *,
+        admitted_to: str | None,
+        secret: str,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+        at_least: str | None = None,
+        is_get: bool = False,
+    ) -> None:
+        """`state` is the application's; the caller is known to open `admitted_to`."""
+        self.desk: Desk = state.desk
+        self._public_url: str = state.public_url
+        self._identity = identity
+        self._admitted_to = admitted_to
+        self._secret = secret
+        self._idempotency_key = idempotency_key
+        self._fingerprint = fingerprint
+        self._at_least = at_least
+        self._is_get = is_get
 
     @property
     def home(self) -> str:
@@ -86,6 +100,10 @@ class Exchange:
     @property
     def caller(self) -> Caller:
         return self._identity.caller
+
+    @property
+    def trace_id(self) -> str:
+        return self.caller.trace_id or ""
 
     @property
     def identity(self) -> keys.Identity:
@@ -111,7 +129,7 @@ class Exchange:
     def write(
         self,
         organization_id: str,
-        work: Callable[[Writing], Answer],
+        work: Work,
         *,
         reason: str | None = None,
         is_founding: bool = False,
@@ -127,10 +145,17 @@ class Exchange:
         return self._write_once(organization_id, work, reason, is_founding=is_founding)
 
     def _write_once(
-        self, organization_id: str, work: Callable[[Writing], Answer], reason: str | None, *, is_founding: bool
+        self, organization_id: str, work: Work, reason: str | None, *, is_founding: bool
     ) -> Response:
         caller = self.caller if is_founding else self._caller_in(organization_id)
-        with self.desk.writing(organization_id, caller, reason=reason) as writing:
+        return self._write(self.desk.writing(organization_id, caller, reason=reason), work)
+
+    def write_within(self, organization_id: str, work: Work, book: Writable, *, reason: str | None = None) -> Response:
+        """As `write`, in a block of `Store.together`, by a caller who was admitted to the organization."""
+        return self._write(self.desk.writing(organization_id, self.caller, reason=reason, within=book), work)
+
+    def _write(self, writings: AbstractContextManager[Writing], work: Work) -> Response:
+        with writings as writing:
             if self._idempotency_key is not None:
                 stored = writing.book.find_response(self._stored_key)
                 if stored is not None:
@@ -203,8 +228,17 @@ class Exchange:
         return bytes(each ^ hidden for each, hidden in zip(body, pad, strict=True))
 
 
-async def _exchange(request: Request) -> Exchange:
-    return Exchange(request)  # async, since a plain function would cost a hop to a thread
+async def _exchange(request: Request) -> Exchange:  # async, since a plain function would cost a hop to a thread
+    return Exchange(
+        request.app.state,
+        request.state.identity,
+        admitted_to=request.state.admitted_to,
+        secret=_secret(request),
+        idempotency_key=request.state.idempotency_key,
+        fingerprint=request.state.fingerprint,
+        at_least=request.headers.get(AT_LEAST_HEADER),
+        is_get=request.method == "GET",
+    )
 
 
 Exchanged = Annotated[Exchange, Depends(_exchange)]
@@ -263,8 +297,7 @@ def _identify(request: Request, organization_id: str | None) -> None:
 
 
 def _set_identity(request: Request, identity: keys.Identity, organization_id: str | None) -> None:
-    caller = replace(identity.caller, trace_id=trace_id_of(request.scope))
-    request.state.identity = replace(identity, caller=caller)
+    request.state.identity = identity.traced(trace_id_of(request.scope))
     request.state.admitted_to = organization_id
 
 
@@ -304,16 +337,25 @@ def secret_of(api_key: str, authorization: str) -> str:
 
 def _idempotency_key(request: Request) -> str:
     key = request.headers["idempotency-key"]
-    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH or not key.isprintable():
+    if not is_idempotency_key(key):
         raise ValidationFailed(
             "Idempotency-Key", f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters"
         )
     return key
 
 
+def is_idempotency_key(key: str) -> bool:
+    """Whether it can be one."""
+    return 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH and key.isprintable()
+
+
 async def _fingerprint(request: Request) -> str:
-    line = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return sha256(line + await request.body()).hexdigest()
+    return fingerprint_of(request.method, request.url.path, request.url.query, await request.body())
+
+
+def fingerprint_of(method: str, path: str, query: str, body: bytes) -> str:
+    """What tells a repeated request from another one under the same key."""
+    return sha256(f"{method} {path}?{query}\n".encode() + body).hexdigest()
 
 
 def _response(status: int, content: bytes, headers: dict[str, str]) -> Response:

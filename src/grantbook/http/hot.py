@@ -130,12 +130,12 @@ class HotRoutes:
             return
         body: bytes | None = None
         headers = dict(scope["headers"])
-        trace_id = _trace_id(headers)
+        trace_id = new_trace_id(headers)
         try:
             scope[ROUTE] = _TEMPLATES[route[2]]
             request = _request(scope, headers, route[1], route[2], trace_id)
             if scope["method"] == "POST":
-                body = await _read(receive)
+                body = await read_body(receive)
                 request.body = _decoded(request, body)
             answer = self._at_once(request)
             if answer is None:
@@ -395,7 +395,7 @@ def _decoded(request: _Request, body: bytes) -> Any:
     return decoded
 
 
-async def _read(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """The whole body; its length was announced, and the server holds the client to it."""
     message = await receive()
     parts: list[bytes] = [message.get("body", b"")]
@@ -411,7 +411,7 @@ async def _send(send: Send, body: bytes, trace_id: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _trace_id(headers: dict[bytes, bytes]) -> str:
+def new_trace_id(headers: dict[bytes, bytes]) -> str:
     """The caller's where it sent a sane one, else a new one: a UUID of this process, counted on from a random start."""
     sent = headers.get(b"x-request-id")
     if sent is not None and SANE_TRACE_ID.fullmatch(sent):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from grantbook.engine.facts_cache import FactCache
 from grantbook.model.errors import RevisionNotReached, ValidationFailed
@@ -14,9 +14,12 @@ from grantbook.model.instants import Clock, Instant
 from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.service.key_uses import KeyUses
-from grantbook.store.port import Author, Snapshot, Store, Transaction
+from grantbook.service.remembered import Recollection, Remembered
+from grantbook.store.port import Author, F, Snapshot, Store, Transaction, Writable
 
 SYSTEM_ID = "system"
+_FEW = 4
+"""So few facts are looked up one by one, and remembered so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,18 @@ class Reading:
     def organization_id(self) -> str:
         return self.snapshot.organization_id
 
+    def find(self, kind: type[F], *key: str) -> F | None:
+        """The fact with that key, or None."""
+        return self.snapshot.find(kind, *key)
+
+    def find_each(self, kind: type[F], ids: Collection[str]) -> list[F]:
+        """The facts with these ids that are there, of a kind whose key is an id."""
+        return self.snapshot.select(kind, {kind.KEY[0]: set(ids)}) if ids else []
+
+    def assigned_to(self, user_id: str) -> list[RoleAssignment]:
+        """The roles that a user has."""
+        return self.snapshot.select(RoleAssignment, {"user_id": user_id})
+
     def known_users(self, user_ids: Collection[str]) -> set[str]:
         """Those whom this organization knows: its members, and whom its grants name."""
         wanted = set(user_ids)
@@ -87,7 +102,7 @@ class Reading:
         """Whether the organization was deleted, now: then nobody is a member."""
         if self.rights is not self:
             return self.rights.is_deleted
-        organization = self.snapshot.find(Organization, self.organization_id)
+        organization = self.find(Organization, self.organization_id)
         return organization is not None and organization.is_deleted
 
     @cached_property
@@ -97,7 +112,7 @@ class Reading:
             return self.rights.membership
         if self.caller.is_system or self.is_deleted:
             return None
-        return self.snapshot.find(Member, self.caller.user_id)
+        return self.find(Member, self.caller.user_id)
 
     @cached_property
     def role_ids(self) -> frozenset[str]:
@@ -106,8 +121,7 @@ class Reading:
             return self.rights.role_ids
         if self.membership is None or not self.membership.is_active:
             return frozenset()
-        assigned = self.snapshot.select(RoleAssignment, {"user_id": self.caller.user_id})
-        return frozenset(fact.role_id for fact in assigned)
+        return frozenset(fact.role_id for fact in self.assigned_to(self.caller.user_id))
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -118,7 +132,7 @@ class Reading:
             return frozenset(CAPABILITIES)
         if not self.role_ids:
             return frozenset()
-        roles = self.snapshot.select(Role, {"id": self.role_ids})
+        roles = self.find_each(Role, self.role_ids)
         return frozenset(key for role in roles for key in role.capabilities)
 
 
@@ -129,6 +143,22 @@ class Writing(Reading):
         super().__init__(desk, transaction, caller, transaction.now)
         self.book = transaction
         self.random = desk.random
+        self.recollection = Recollection(desk.remembered, transaction)
+
+    def find(self, kind: type[F], *key: str) -> F | None:
+        if kind is Grant:  # which is what those before this one changed
+            return super().find(kind, *key)
+        return self.recollection.answer((kind, *key), lambda: self.snapshot.find(kind, *key))
+
+    def find_each(self, kind: type[F], ids: Collection[str]) -> list[F]:
+        if len(ids) > _FEW:
+            return super().find_each(kind, ids)
+        found = (self.find(kind, id_) for id_ in set(ids))
+        return [fact for fact in found if fact is not None]
+
+    def assigned_to(self, user_id: str) -> list[RoleAssignment]:
+        find = partial(super().assigned_to, user_id)
+        return self.recollection.answer((RoleAssignment, "of", user_id), find)
 
     def new_id(self, prefix: str) -> str:
         return new_id(prefix, self.random)
@@ -152,6 +182,7 @@ class Desk:
         self.clock = clock
         self.random = random
         self.key_uses = KeyUses()
+        self.remembered = Remembered()
 
     def close(self) -> None:
         """Release the database."""
@@ -186,11 +217,15 @@ class Desk:
                 yield Reading(self, past, caller, as_of, rights=present)
 
     @contextmanager
-    def writing(self, organization_id: str, caller: Caller, *, reason: str | None = None) -> Iterator[Writing]:
-        """A transaction: leaving the block commits it, an exception undoes it."""
+    def writing(
+        self, organization_id: str, caller: Caller, *, reason: str | None = None, within: Writable | None = None
+    ) -> Iterator[Writing]:
+        """A transaction: leaving the block commits it, an exception undoes it. It may lie `within` others."""
         author = Author(actor_id=caller.user_id, api_key_id=caller.api_key_id, trace_id=caller.trace_id, reason=reason)
-        with self.store.transaction(organization_id, author) as transaction:
-            yield Writing(self, transaction, caller)
+        with (within or self.store).transaction(organization_id, author) as transaction:
+            writing = Writing(self, transaction, caller)
+            yield writing
+            writing.recollection.leave()
 
 
 def token_of(organization_id: str, revision: int) -> str:

@@ -60,7 +60,7 @@ def require_holds(reading: Reading, *roles: Role) -> None:
 def find_entity(reading: Reading, ref: EntityRef) -> Entity | None:
     """The entity, archived or not."""
     reading.vocabulary.entity_type(ref.type)
-    return reading.snapshot.find(Entity, ref.type, ref.id)
+    return reading.find(Entity, ref.type, ref.id)
 
 
 def get_entity(reading: Reading, ref: EntityRef) -> Entity:
@@ -189,7 +189,7 @@ def _existing(reading: Reading, type_: str, ids: Collection[str]) -> set[str]:
     if type_ == "organization":
         return {reading.organization_id} & set(ids)
     kind = PRINCIPAL_KINDS[type_]
-    return {getattr(fact, kind.KEY[0]) for fact in reading.snapshot.select(kind, {kind.KEY[0]: set(ids)})}
+    return {getattr(fact, kind.KEY[0]) for fact in reading.find_each(kind, ids)}
 
 
 def get_member(reading: Reading, user_id: str) -> Member:

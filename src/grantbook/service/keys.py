@@ -5,7 +5,7 @@ its user. So whoever makes a key, or makes one better, needs all that it opens; 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final, TypedDict
@@ -42,6 +42,10 @@ class Identity:
     caller: Caller
     organization_id: str
     expires_at: Instant | None = None
+
+    def traced(self, trace_id: str) -> "Identity":
+        """The same in one request."""
+        return replace(self, caller=replace(self.caller, trace_id=trace_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,16 +31,16 @@ def of_principals(reading: Reading, principals: Iterable[Principal]) -> Mapping[
         ids.setdefault(principal.type, set()).add(principal.id)
     names: dict[Principal, Name] = {Principal("user", SYSTEM_ID): Name("Grantbook")}
     if users := ids.get("user"):
-        for member in reading.snapshot.select(Member, {"user_id": users}):
+        for member in reading.find_each(Member, users):
             names[Principal("user", member.user_id)] = Name(member.full_name or member.email, member.email)
     if departments := ids.get("department"):
-        for department in reading.snapshot.select(Department, {"id": departments}):
+        for department in reading.find_each(Department, departments):
             names[Principal("department", department.id)] = Name(department.name)
     if roles := ids.get("role"):
-        for role in reading.snapshot.select(Role, {"id": roles}):
+        for role in reading.find_each(Role, roles):
             names[Principal("role", role.id)] = Name(role.name)
     if organizations := ids.get("organization"):
-        for organization in reading.snapshot.select(Organization, {"id": organizations}):
+        for organization in reading.find_each(Organization, organizations):
             names[Principal("organization", organization.id)] = Name(organization.name)
     if "all" in ids:
         names[Principal("all", "*")] = Name("Everyone")

@@ -213,12 +213,21 @@ class MemoryTransaction(MemorySnapshot):
         self._recorder = Recorder(organization_id, book.head, now, author)
         self._undo: list[Callable[[], object]] = []
         self._changes: list[Change] = []
+        self._kinds: set[type[Fact]] = set()
         self.now = now
         super().__init__(organization_id, book, self._recorder.revision, store.lock)
 
     @property
     def has_changes(self) -> bool:
         return bool(self._changes)
+
+    @property
+    def changed_kinds(self) -> Collection[type[Fact]]:
+        return self._kinds
+
+    @property
+    def tip(self) -> Head:
+        return self._recorder.head if self._changes else self._book.head
 
     def add(self, fact: Fact, action: str) -> None:
         if self.find(type(fact), *key_of(fact)) is not None or self._has_live_grant(fact):
@@ -258,8 +267,10 @@ class MemoryTransaction(MemorySnapshot):
 
     def commit(self) -> None:
         if self._changes:
-            self._book.head = self._recorder.head
-            self._book.changes.extend(self._changes)
+            book, before, count = self._book, self._book.head, len(self._book.changes)
+            self._undo += [lambda: setattr(book, "head", before), lambda: book.changes.__delitem__(slice(count, None))]
+            book.head = self._recorder.head
+            book.changes.extend(self._changes)
         else:
             self.revision = self._book.head.revision
 
@@ -270,6 +281,7 @@ class MemoryTransaction(MemorySnapshot):
     def _open(self, fact: Fact) -> None:
         versions = self._book.versions.setdefault(type(fact), {}).setdefault(key_of(fact), [])
         versions.append(_Version(fact, self.revision))
+        self._kinds.add(type(fact))
         self._undo.append(versions.pop)
         if isinstance(fact, Member):
             known = self._store.user_organizations.setdefault(fact.user_id, set())
@@ -283,6 +295,7 @@ class MemoryTransaction(MemorySnapshot):
         if position is None:
             raise Conflict(kind=type(fact).__name__, key="/".join(key_of(fact)))
         version = versions[position]
+        self._kinds.add(type(fact))
         if version.since == self.revision:
             versions.pop(position)
             self._undo.append(lambda: versions.insert(position, version))
@@ -302,6 +315,20 @@ class MemoryTransaction(MemorySnapshot):
                 },
             )
         )
+
+
+class _Together:
+    """See `port.Store.together`."""
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+        self.done: list[MemoryTransaction] = []
+
+    @contextmanager
+    def transaction(self, organization_id: str, author: Author) -> Iterator[MemoryTransaction]:
+        with self._store.transaction(organization_id, author) as transaction:
+            yield transaction
+        self.done.append(transaction)
 
 
 class MemoryStore:
@@ -343,6 +370,17 @@ class MemoryStore:
             self.commits += 1
             if book.head.revision or book.responses:
                 self._books[organization_id] = book
+
+    @contextmanager
+    def together(self) -> Iterator["_Together"]:
+        with self.lock:
+            block = _Together(self)
+            try:
+                yield block
+            except BaseException:
+                for transaction in reversed(block.done):
+                    transaction.rollback()
+                raise
 
     def head(self, organization_id: str) -> Head:
         with self.lock:

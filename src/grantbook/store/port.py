@@ -309,6 +309,14 @@ class Transaction(Snapshot, Protocol):
     def has_changes(self) -> bool:
         """Whether anything was written so far."""
 
+    @property
+    def changed_kinds(self) -> Collection[type[Fact]]:
+        """The kinds of the facts that were written so far."""
+
+    @property
+    def tip(self) -> Head:
+        """The newest revision, with what was written so far. Its hash tells apart all states that there ever were."""
+
     def add(self, fact: Fact, action: str) -> None:
         """A fact that was not there. Raises Conflict, here or when the block ends, where its key is live."""
 
@@ -328,7 +336,14 @@ class Transaction(Snapshot, Protocol):
         """Remember an answer for a day, in the same transaction as its effects. Raises Conflict where one is kept."""
 
 
-class Store(Protocol):
+class Writable(Protocol):
+    """Where transactions are made."""
+
+    def transaction(self, organization_id: str, author: Author) -> AbstractContextManager[Transaction]:
+        """The only way to write. Writers of one organization take turns."""
+
+
+class Store(Writable, Protocol):
     """One book for many organizations."""
 
     def snapshot(
@@ -340,8 +355,12 @@ class Store(Protocol):
         this process wrote or heard of, nor than that revision.
         """
 
-    def transaction(self, organization_id: str, author: Author) -> AbstractContextManager[Transaction]:
-        """The only way to write. Writers of one organization take turns."""
+    def together(self) -> AbstractContextManager[Writable]:
+        """A block whose transactions, one after the other, become durable at once when it ends.
+
+        Each makes a revision of its own and sees those before it; one that fails undoes only itself. None of them has
+        happened before the block has ended without an error. Within it, write by nothing else. Raises StoreUnavailable.
+        """
 
     def head(self, organization_id: str) -> Head:
         """The newest revision."""

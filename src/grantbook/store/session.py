@@ -38,6 +38,7 @@ class Session:
     def __init__(self, dialect: Dialect, *, writes: bool, engine: Engine | None = None) -> None:
         """On the dialect's own engine, unless another is given."""
         self._dialect = dialect
+        self._is_broken = False
         with self._translated():
             if writes:
                 self._begin(engine or dialect.writing_engine, dialect.begin_write)
@@ -93,7 +94,29 @@ class Session:
         with self._translated():
             self._dialect.announce(self._cursor, organization_id, revision)
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A block that, where it fails, is undone alone. Raises StoreUnavailable after one that could not be undone."""
+        if self._is_broken:  # outside of its transaction the database would commit each part by itself
+            raise StoreUnavailable
+        self._is_broken = True
+        with self._translated():
+            self._cursor.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            with self._translated():
+                self._cursor.execute("ROLLBACK TO SAVEPOINT part")
+            self._is_broken = False
+            raise
+        with self._translated():
+            self._cursor.execute("RELEASE SAVEPOINT part")
+        self._is_broken = False
+
     def commit(self) -> None:
+        """Raises StoreUnavailable also where a part could not be undone: then nobody knows what is left."""
+        if self._is_broken:
+            raise StoreUnavailable
         with self._translated():
             self._connection.commit()
 

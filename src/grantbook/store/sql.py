@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any, cast
 
@@ -255,6 +256,7 @@ class SqlTransaction(SqlSnapshot):
         self._opened: defaultdict[type[Fact], list[Fact]] = defaultdict(list)
         self._closed: dict[type[Fact], list[Fact]] = {}
         self._changes: list[Change] = []
+        self._kinds: set[type[Fact]] = set()
         self._flushed: list[Fact] = []
         self._made_here: set[tuple[type[Fact], tuple[str, ...]]] = set()
         super().__init__(dialect, statements, session, organization_id, None)
@@ -277,6 +279,10 @@ class SqlTransaction(SqlSnapshot):
     @property
     def has_changes(self) -> bool:
         return bool(self._changes)
+
+    @property
+    def changed_kinds(self) -> Collection[type[Fact]]:
+        return self._kinds
 
     def add(self, fact: Fact, action: str) -> None:
         self._open(fact)
@@ -325,14 +331,13 @@ class SqlTransaction(SqlSnapshot):
         if self._changes:
             rows = [(self.organization_id, *msgspec.structs.astuple(change)) for change in self._changes]
             self._session.insert_rows(self._statements.insert(changes), _CHANGE_COLUMNS, rows)
-            self._move_head(self.made)
+            self._move_head(self.tip)
             self._session.announce(self.organization_id, self.revision)
         else:
             self.revision = self._recorder.revision - 1
 
     @property
-    def made(self) -> Head:
-        """The head that the commit leaves."""
+    def tip(self) -> Head:
         return self._recorder.head if self._changes else self.newest
 
     @property
@@ -363,11 +368,13 @@ class SqlTransaction(SqlSnapshot):
             )
 
     def _open(self, fact: Fact) -> None:
+        self._kinds.add(type(fact))
         self._opened[type(fact)].append(fact)
 
     def _close(self, fact: Fact) -> None:
         """Ends the live version; one that this very transaction made is taken out, for it was never seen."""
         kind, key = type(fact), key_of(fact)
+        self._kinds.add(kind)
         self._flush_opened()
         self._made_here.update((type(made), key_of(made)) for made in self._flushed)
         self._flushed.clear()
@@ -407,6 +414,26 @@ class SqlTransaction(SqlSnapshot):
                 self._session.insert_rows(insert, ("user_id", "organization_id"), known)
             self._flushed += facts
         self._opened.clear()
+
+
+class Together:
+    """See `port.Store.together`."""
+
+    def __init__(
+        self,
+        session: Session,
+        transaction: Callable[[str, Author], AbstractContextManager[SqlTransaction]],
+        done: list[SqlTransaction],
+    ) -> None:
+        self._session = session
+        self._transaction = transaction
+        self._done = done
+
+    @contextmanager
+    def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
+        with self._session.part(), self._transaction(organization_id, author) as transaction:
+            yield transaction
+        self._done.append(transaction)
 
 
 class SqlStore:
@@ -451,32 +478,50 @@ class SqlStore:
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
+        with self._committing() as (session, done):
+            with self._transaction(session, organization_id, author) as transaction:
+                yield transaction
+            done.append(transaction)
+
+    @contextmanager
+    def together(self) -> Iterator["Together"]:
+        with self._committing() as (session, done):
+            yield Together(session, partial(self._transaction, session), done)
+
+    @contextmanager
+    def _transaction(self, session: Session, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
+        transaction = SqlTransaction(self._dialect, self._statements, session, organization_id, author, self._clock)
+        yield transaction
+        transaction.finish()
+
+    @contextmanager
+    def _committing(self) -> Iterator[tuple[Session, list[SqlTransaction]]]:
+        """A session that is committed at the end, and the list of the transactions that are done by then."""
+        done: list[SqlTransaction] = []
         with self._dialect.turn():
             with self._session(writes=True) as session:
-                arguments = (self._dialect, self._statements, session, organization_id, author, self._clock)
-                transaction = SqlTransaction(*arguments)
-                yield transaction
-                transaction.finish()
+                yield session, done
                 lost = session.try_commit()
+            made = [transaction for transaction in done if transaction.has_changes]
             if lost is not None:
-                self._require_committed(transaction, lost)
-        if transaction.has_changes:
-            self._dialect.committed(organization_id, transaction.revision)
+                if not made:
+                    raise lost
+                self._require_committed(made[-1], lost)  # all of them, or none
+        for transaction in made:
+            self._dialect.committed(transaction.organization_id, transaction.revision)
 
     def _require_committed(self, transaction: SqlTransaction, lost: StoreUnavailable) -> None:
         """After a commit whose answer was lost: whether the book has the revision that it made.
 
         Raises the error again where it has not, and OutcomeUnknown where that cannot be asked.
         """
-        if not transaction.has_changes:
-            raise lost
         values = {"tenant": transaction.organization_id}
         try:
             with self._session(writes=True) as session:
                 if self._dialect.locks_heads:  # whoever still commits it holds the row: wait for the end of that
                     session.one(self._statements.locked_head(), **values)
                 hashes = session.all(self._statements.hashes(), **values, wanted=transaction.revision)
-                is_made = (transaction.made.hash,) in {tuple(row) for row in hashes}
+                is_made = (transaction.tip.hash,) in {tuple(row) for row in hashes}
                 if is_made:  # a distributed database may have lost the first announcement
                     session.announce(transaction.organization_id, transaction.revision)
                     session.commit()

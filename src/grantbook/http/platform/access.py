@@ -6,7 +6,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from grantbook.http import requests, responses
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, Work
 from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rendering
 from grantbook.http.platform.resolved import resolved_access
@@ -29,6 +29,26 @@ def new_grant(body: requests.BulkGrantEntry) -> grants.NewGrant:
         expires_at=None if body.expires_at is None else from_datetime(body.expires_at),
         reason=body.reason,
     )
+
+
+def creating(entity: EntityRef, new: grants.NewGrant) -> Work:
+    """The work of a new grant, and its answer."""
+
+    def work(writing: Writing) -> Answer:
+        grant, is_new = grants.create(writing, entity, new)
+        return Answer(rendering.grants(writing, [grant])[0], 201 if is_new else 200)
+
+    return work
+
+
+def revoking(grant_id: str) -> Work:
+    """The work of ending a grant, and its answer."""
+
+    def work(writing: Writing) -> Answer:
+        grants.revoke(writing, grant_id)
+        return Answer(None, 204)
+
+    return work
 
 
 @routes.get(ORGANIZATION + "/access/grants", **documented(responses.AccessGrantList))
@@ -68,10 +88,7 @@ def list_grants(
 def create_grant(organization_id: str, body: requests.CreateGrant, exchange: Exchanged) -> Response:
     """Give a grantee a level on an entity. The same grant again is not an error; another level is a conflict."""
 
-    def work(writing: Writing) -> Answer:
-        grant, is_new = grants.create(writing, EntityRef(body.entity_type, body.entity_id), new_grant(body))
-        return Answer(rendering.grants(writing, [grant])[0], 201 if is_new else 200)
-
+    work = creating(EntityRef(body.entity_type, body.entity_id), new_grant(body))
     return exchange.write(organization_id, work, reason=body.reason)
 
 
@@ -102,11 +119,7 @@ def update_grant(organization_id: str, grant_id: str, body: requests.UpdateGrant
 def revoke_grant(organization_id: str, grant_id: str, exchange: Exchanged) -> Response:
     """End a grant. Its history stays."""
 
-    def work(writing: Writing) -> Answer:
-        grants.revoke(writing, grant_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, revoking(grant_id))
 
 
 @routes.get(ORGANIZATION + "/knowledge/slices/{slice_id}/grants", **documented(responses.AccessGrantList))
