@@ -144,9 +144,7 @@ class Exchange:
                 return self._write_once(organization_id, work, reason, is_founding=is_founding)
         return self._write_once(organization_id, work, reason, is_founding=is_founding)
 
-    def _write_once(
-        self, organization_id: str, work: Work, reason: str | None, *, is_founding: bool
-    ) -> Response:
+    def _write_once(self, organization_id: str, work: Work, reason: str | None, *, is_founding: bool) -> Response:
         caller = self.caller if is_founding else self._caller_in(organization_id)
         return self._write(self.desk.writing(organization_id, caller, reason=reason), work)
 

@@ -20,7 +20,8 @@ def from_datetime(value: datetime) -> Instant:
     """The instant of an aware datetime. Raises ValueError for a naive one: its zone would be a guess."""
     if value.tzinfo is None:
         raise ValueError("a time needs a zone, such as 2026-04-15T10:00:00Z")
-    return (value - _EPOCH) // _MICROSECOND
+    since = value - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 def to_datetime(value: Instant) -> datetime:

@@ -276,7 +276,8 @@ def _check_grant(writing: Writing, grant: Grant) -> None:
     if grant.grantee_type not in kind.grantee_types:
         one_of("grantee_type", grant.grantee_type, kind.grantee_types)
     valid_id("id", grant.id)
-    optional_text("reason", grant.reason)
+    if grant.reason is not None:
+        optional_text("reason", grant.reason)
 
 
 def _same(field: str, given: str, valid: str) -> None:

@@ -4,6 +4,7 @@ import json
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any, cast
@@ -416,24 +417,19 @@ class SqlTransaction(SqlSnapshot):
         self._opened.clear()
 
 
+@dataclass(frozen=True, slots=True)
 class Together:
     """See `port.Store.together`."""
 
-    def __init__(
-        self,
-        session: Session,
-        transaction: Callable[[str, Author], AbstractContextManager[SqlTransaction]],
-        done: list[SqlTransaction],
-    ) -> None:
-        self._session = session
-        self._transaction = transaction
-        self._done = done
+    session: Session
+    begin: Callable[[str, Author], AbstractContextManager[SqlTransaction]]
+    done: list[SqlTransaction]
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
-        with self._session.part(), self._transaction(organization_id, author) as transaction:
+        with self.session.part(), self.begin(organization_id, author) as transaction:
             yield transaction
-        self._done.append(transaction)
+        self.done.append(transaction)
 
 
 class SqlStore:
