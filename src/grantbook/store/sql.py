@@ -1,12 +1,11 @@
 """The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
 
 import json
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import Any, cast
 
 import msgspec
@@ -15,8 +14,9 @@ from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, Principal, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
+from grantbook.store.counts import Counts, is_counted
 from grantbook.store.history import EMPTY, NO_HASH, Recorder
-from grantbook.store.matching import is_told, matches
+from grantbook.store.matching import is_told
 from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, Present, StoredResponse, Where
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
@@ -27,30 +27,6 @@ _KEPT_COUNTS = 1_000
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
-
-
-class Counts:
-    """Totals of lists, each with the revision that it was counted at: what changed since is added to it.
-
-    Holds the most recent `maximum`, and may be used by many threads.
-    """
-
-    def __init__(self, maximum: int) -> None:
-        self._maximum = maximum
-        self._kept: OrderedDict[Any, tuple[int, int]] = OrderedDict()
-        self._lock = Lock()
-
-    def latest(self, question: Any) -> tuple[int, int] | None:
-        """The revision that it was counted at last, and the count."""
-        return self._kept.get(question)
-
-    def keep(self, question: Any, revision: int, count: int) -> None:
-        if self._maximum:
-            with self._lock:
-                self._kept[question] = (revision, count)
-                self._kept.move_to_end(question)
-                while len(self._kept) > self._maximum:
-                    self._kept.popitem(last=False)
 
 
 class SqlSnapshot:
@@ -140,7 +116,7 @@ class SqlSnapshot:
             if len(recent) > _FEW_CHANGES:
                 return None
             for change in recent:
-                count += _is_in(change.after, where) - _is_in(change.before, where)
+                count += is_counted(change.after, where) - is_counted(change.before, where)
         return count
 
     def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
@@ -612,10 +588,6 @@ class SqlStore:
             yield session
         finally:
             session.close()
-
-
-def _is_in(told: str | None, where: Sequence[Where]) -> bool:
-    return told is not None and matches(msgspec.json.decode(told), where)
 
 
 def _hashable(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
