@@ -1,221 +1,29 @@
-"""The book in a SQL database, the same for every dialect: snapshots, transactions, the store."""
+"""The book in a SQL database, the same for every dialect: transactions, the store."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
-from grantbook.model.facts import Containment, Department, EntityRef, Fact, Member, Principal, key_of
+from grantbook.model.facts import Fact, Member, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
-from grantbook.store.counts import Counts, is_counted
-from grantbook.store.history import EMPTY, NO_HASH, Recorder
-from grantbook.store.matching import is_told
-from grantbook.store.port import OLDEST_FIRST, Author, Change, F, Head, Lookup, Order, Present, StoredResponse, Where
+from grantbook.store.history import NO_HASH, Recorder
+from grantbook.store.kept import Memory
+from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
+from grantbook.store.snapshots import SqlSnapshot
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
 from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
 
-_KEPT_COUNTS = 1_000
-_FEW_REVISIONS = 500
-_FEW_CHANGES = 500
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
-
-
-class SqlSnapshot:
-    """See `port.Snapshot`. `past` None means the newest revision: then only live versions are read."""
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        statements: Statements,
-        session: Session,
-        organization_id: str,
-        past: int | None,
-        counts: "Counts | None" = None,
-    ) -> None:
-        self.organization_id = organization_id
-        self._dialect = dialect
-        self._statements = statements
-        self._session = session
-        self._past = past
-        self._counts = counts or Counts(0)
-        self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
-        self.newest = self._head() if past is None else EMPTY
-        self.revision = self.newest.revision if past is None else past
-
-    def _head(self) -> Head:
-        row = self._session.one(self._statements.head(), tenant=self.organization_id)
-        return Head(revision=row[0], at=row[1], hash=row[2]) if row else EMPTY
-
-    def find(self, kind: type[F], *key: str) -> F | None:
-        found = self.select(kind, dict(zip(kind.KEY, key, strict=True)))
-        return found[0] if found else None
-
-    def select(self, kind: type[F], *where: Where) -> list[F]:
-        shape, values = self._statements.shape_and_values(where)
-        return self._facts(kind, self._statements.select(kind, shape, past=self._past is not None), values)
-
-    def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
-        if not values:
-            return []
-        prepared = self._statements.find_all(kind, fields, past=self._past is not None)
-        return self._facts(kind, prepared, {"combinations": self._dialect.list_value(values)})
-
-    def iterate(self, kind: type[F], *, after: tuple[str, ...] = ()) -> Iterator[F]:
-        while True:
-            place = {f"after_{name}": value for name, value in zip(kind.KEY, after, strict=bool(after))}
-            prepared = self._statements.iterate(kind, past=self._past is not None, is_after=bool(place))
-            found = self._facts(kind, prepared, place)
-            yield from found
-            if len(found) < STREAM_ROWS:
-                return
-            after = key_of(found[-1])
-
-    def page(
-        self,
-        kind: type[F],
-        *where: Where,
-        skip: int,
-        limit: int,
-        after: tuple[Instant, str] | tuple[str, str] | None = None,
-        order: Order = OLDEST_FIRST,
-    ) -> list[F]:
-        shape, values = self._statements.shape_and_values(where)
-        prepared = self._statements.page(kind, shape, order, is_after=after is not None)
-        values.update(skip=skip, limit=limit)
-        if after is not None:
-            values.update(after_at=after[0], after_key=after[1])
-        return self._facts(kind, prepared, values)
-
-    def count(self, kind: type[Fact], *where: Where) -> int:
-        if self._past is not None:
-            return len(self.select(kind, *where))
-        shape, values = self._statements.shape_and_values(where)
-        question = (self.organization_id, kind, shape, _hashable(values))
-        count = self._counted_on(kind, where, self._counts.latest(question))
-        if count is None:
-            ((count,),) = self._rows(self._statements.count(kind, shape), values)
-        self._counts.keep(question, self.revision, int(count))
-        return int(count)
-
-    def _counted_on(self, kind: type[Fact], where: Sequence[Where], known: tuple[int, int] | None) -> int | None:
-        """The count from an earlier one and what changed since, if that is little and tells enough."""
-        if known is None or not is_told(where) or not 0 <= self.revision - known[0] <= _FEW_REVISIONS:
-            return None
-        revision, count = known
-        if revision < self.revision:
-            recent = self.find_changes({"kind": kind.__name__}, first=revision + 1, skip=0, limit=_FEW_CHANGES + 1)
-            if len(recent) > _FEW_CHANGES:
-                return None
-            for change in recent:
-                count += is_counted(change.after, where) - is_counted(change.before, where)
-        return count
-
-    def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
-        if self._past is not None:
-            return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
-        shape, values = self._statements.shape_and_values(where)
-        rows = self._rows(self._statements.tally(kind, field, shape), values)
-        return {str(value): int(count) for value, count in rows}
-
-    def find_changes(
-        self,
-        *where: Where,
-        first: int = 1,
-        last: int | None = None,
-        before: tuple[int, int] | None = None,
-        skip: int,
-        limit: int,
-    ) -> list[Change]:
-        shape, values = self._statements.shape_and_values(where)
-        values.update(first=first, last=self._last(last), skip=skip, limit=limit)
-        if before is not None:
-            values.update(before_revision=before[0], before_ordinal=before[1])
-        prepared = self._statements.find_changes(shape, is_before=before is not None)
-        return [change_of(row) for row in self._rows(prepared, values)]
-
-    def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
-        """What was counted before is not counted again: the record only grows."""
-        shape, values = self._statements.shape_and_values(where)
-        wanted = self._last(last)
-        end = wanted if wanted < self.revision else None
-        question = (self.organization_id, Change, first, end, shape, _hashable(values))
-        upto, counted = self._counts.latest(question) or (first - 1, 0)
-        if upto > wanted:
-            upto, counted = first - 1, 0
-        if upto < wanted:
-            values.update(first=upto + 1, last=wanted)
-            ((fresh,),) = self._rows(self._statements.count_changes(shape), values)
-            counted += int(fresh)
-        self._counts.keep(question, wanted, counted)
-        return counted
-
-    def _last(self, last: int | None) -> int:
-        return self.revision if last is None else min(last, self.revision)
-
-    def departments_above(self, department_ids: Collection[str]) -> list[Department]:
-        return self._closure(Department, "id", "parent_id", department_ids)
-
-    def departments_below(self, department_ids: Collection[str]) -> list[Department]:
-        if not department_ids:
-            return []
-        prepared = self._statements.departments_below(past=self._past is not None)
-        return self._facts(Department, prepared, {"start": self._dialect.list_value(department_ids)})
-
-    def containers_of(self, entities: Collection[EntityRef]) -> list[Containment]:
-        return self._edges(entities, "member", "container")
-
-    def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
-        return self._edges(entities, "container", "member")
-
-    def led_to(
-        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
-    ) -> set[EntityRef]:
-        as_list = self._dialect.list_value
-        values = {
-            "grantees": as_list({grantee.id for grantee in grantees}),
-            "names": as_list([f"{grantee.type}:{grantee.id}" for grantee in grantees]),
-            "types": as_list(entity_types),
-            "levels": as_list(levels),
-            "at": at,
-        }
-        rows = self._rows(self._statements.led_to(past=self._past is not None), values)
-        return {EntityRef(*row) for row in rows}
-
-    def _edges(self, entities: Collection[EntityRef], near: str, far: str) -> list[Containment]:
-        """Walks by id in SQL, then by type and id here: two types may use the same id."""
-        edges = self._closure(Containment, f"{near}_id", f"{far}_id", {entity.id for entity in entities})
-        leaving: dict[EntityRef, list[Containment]] = {}
-        for edge in edges:
-            leaving.setdefault(getattr(edge, near), []).append(edge)
-        found: list[Containment] = []
-        frontier = list(entities)
-        while frontier:
-            fresh = [edge for entity in frontier for edge in leaving.pop(entity, ())]
-            found += fresh
-            frontier = [getattr(edge, far) for edge in fresh]
-        return found
-
-    def _closure(self, kind: type[F], near: str, far: str, start: Collection[str]) -> list[F]:
-        if not start:
-            return []
-        prepared = self._statements.closure(kind, near, far, past=self._past is not None)
-        return self._facts(kind, prepared, {"start": self._dialect.list_value(start)})
-
-    def _facts(self, kind: type[F], prepared: Prepared, values: dict[str, Any]) -> list[F]:
-        read = SHAPES[kind].read
-        return cast("list[F]", [read(row) for row in self._rows(prepared, values)])
-
-    def _rows(self, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
-        return self._session.all(prepared, **self._times, **values)
 
 
 class SqlTransaction(SqlSnapshot):
@@ -415,7 +223,7 @@ class SqlStore:
         self._dialect = dialect
         self._statements = Statements(dialect)
         self._clock = clock
-        self._counts = Counts(_KEPT_COUNTS)
+        self._kept = Memory()
 
     @contextmanager
     def snapshot(
@@ -426,7 +234,7 @@ class SqlStore:
         if session is None:
             session = Session(self._dialect, writes=False)
         try:
-            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._counts)
+            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._kept)
         finally:
             session.close()
 
@@ -588,10 +396,6 @@ class SqlStore:
             yield session
         finally:
             session.close()
-
-
-def _hashable(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
 
 
 def _old(fact: Fact) -> dict[str, str]:

@@ -31,8 +31,23 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Fact
-from grantbook.store import walks
+from grantbook.store import record, walks
 from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Present, Where
+from grantbook.store.shapes import (
+    CONTAINS,
+    MANY,
+    NOT,
+    NULL,
+    ONE,
+    Form,
+    Shape,
+    is_split,
+    names_id,
+    narrows,
+    parameter_of,
+    shared,
+    walks_in_order,
+)
 from grantbook.store.tables import (
     FACT_TABLES,
     changes,
@@ -45,13 +60,9 @@ from grantbook.store.tables import (
 )
 from grantbook.store.versions import at_past, begun, columns_of, ended_since, live
 
-Form: TypeAlias = str | tuple[type[Fact], str, str]
-Shape: TypeAlias = tuple[tuple[tuple[str, Form], ...], ...]
 Condition: TypeAlias = ColumnElement[bool]
 
 STREAM_ROWS: Final = 1_000
-_CHANGE_COLUMNS: Final = [column for column in changes.c if column.name != "organization_id"]
-_NULL, _ONE, _MANY, _CONTAINS, _NOT = "null", "one", "many", "contains", "not"
 
 
 class Dialect(Protocol):
@@ -203,24 +214,47 @@ class Statements:
 
         return self._get(("select", kind, shape, past), build)
 
-    def page(self, kind: type[Fact], shape: Shape, order: Order, *, is_after: bool) -> Prepared:
-        """Live facts in order, after a place if asked."""
+    def page(
+        self,
+        kind: type[Fact],
+        shape: Shape,
+        order: Order,
+        *,
+        is_after: bool,
+        is_until: bool = False,
+        walks: bool = False,
+        only_places: bool = False,
+    ) -> Prepared:
+        """Live facts in order, after a place and up to one if asked; or only their places.
+
+        With `walks` all facts are visited in order, whatever they are asked for.
+        """
 
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
             columns = (table.c[order.field], table.c[kind.KEY[-1]])
-            after: list[Condition] = []
+            between: list[Condition] = []
             if is_after:
                 place = tuple_(bindparam("after_at"), bindparam("after_key"))
-                after = [tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place]
-            if _is_split(shape):
-                return self._split_page(kind, shape, order, after)
-            query = select(*columns_of(kind)).where(live(table), self._matching(table, shape), *after)
-            if _narrows(shape) and not _is_served(table, shape, order):
-                columns = (self._dialect.not_by_index(columns[0]), columns[1])
-            return query.order_by(*_ordered(columns, order)).offset(bindparam("skip")).limit(bindparam("limit"))
+                between.append(tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place)
+            if is_until:
+                place = tuple_(bindparam("until_at"), bindparam("until_key"))
+                between.append(tuple_(*columns) >= place if order.is_descending else tuple_(*columns) <= place)
+            if is_split(shape) and not walks:
+                return self._split_page(kind, shape, order, between)
+            wanted = columns if only_places else columns_of(kind)
+            query = select(*wanted).where(live(table), self._matching(table, shape, walks=walks), *between)
+            by = columns
+            if not walks and not walks_in_order(table, shape, order):
+                by = (self._dialect.not_by_index(columns[0]), columns[1])
+            return query.order_by(*_ordered(by, order)).offset(bindparam("skip")).limit(bindparam("limit"))
 
-        return self._get(("page", kind, shape, order, is_after), build)
+        return self._get(("page", kind, shape, order, is_after, is_until, walks, only_places), build)
+
+    def has_places(self, kind: type[Fact], shape: Shape, order: Order) -> bool:
+        """Whether a page is found by walking in order, and each fact has a place that one can go on from."""
+        table = FACT_TABLES[kind]
+        return walks_in_order(table, shape, order) and not table.c[order.field].nullable
 
     def _split_page(self, kind: type[Fact], shape: Shape, order: Order, conditions: Sequence[Condition]) -> Select[Any]:
         """The page of the places that any of the alternatives has, each found by its own ids."""
@@ -270,7 +304,7 @@ class Statements:
     def count(self, kind: type[Fact], shape: Shape) -> Prepared:
         def build() -> Select[Any]:
             table = FACT_TABLES[kind]
-            if _is_split(shape):
+            if is_split(shape):
                 return select(func.count()).select_from(self._split(table, shape, _unique(table)).subquery())
             return select(func.count()).select_from(table).where(live(table), self._matching(table, shape))
 
@@ -281,7 +315,7 @@ class Statements:
             table = FACT_TABLES[kind]
             column = table.c[field]
             is_asked = any(name == field for conditions in shape for name, _ in conditions)
-            by = column if is_asked or not _narrows(shape) else self._dialect.not_by_index(column)
+            by = column if is_asked or not narrows(shape) else self._dialect.not_by_index(column)
             return select(by, func.count()).where(live(table), self._matching(table, shape)).group_by(by)
 
         return self._get(("tally", kind, field, shape), build)
@@ -293,8 +327,11 @@ class Statements:
     def departments_below(self, *, past: bool) -> Prepared:
         return self._get(("below", past), partial(walks.departments_below, self._dialect, past=past))
 
-    def led_to(self, *, past: bool) -> Prepared:
-        return self._get(("led_to", past), partial(walks.led_to, self._dialect, past=past))
+    def given(self, *, past: bool) -> Prepared:
+        return self._get(("given", past), partial(walks.given, self._dialect, past=past))
+
+    def active_inside(self, *, past: bool) -> Prepared:
+        return self._get(("active_inside", past), partial(walks.active_inside, self._dialect, past=past))
 
     def insert_fact(self, kind: type[Fact]) -> Prepared:
         return self.insert(FACT_TABLES[kind])
@@ -390,61 +427,25 @@ class Statements:
             ),
         )
 
-    def find_changes(self, shape: Shape, *, is_before: bool) -> Prepared:
-        """Matching changes between two revisions, newest first, before a place if asked."""
-
-        def build() -> Any:
-            place = tuple_(bindparam("before_revision"), bindparam("before_ordinal"))
-            earlier = [tuple_(changes.c.revision, changes.c.ordinal) < place] if is_before else []
-            queries = [each.where(*earlier) for each in self._changes_between(shape, *_CHANGE_COLUMNS)]
-            query = queries[0] if len(queries) == 1 else select(union(*queries).subquery())
-            revision, ordinal = query.selected_columns[0], query.selected_columns[1]
-            newest = (revision.desc(), ordinal.desc())
-            return query.order_by(*newest).offset(bindparam("skip")).limit(bindparam("limit"))
-
-        return self._get(("find_changes", shape, is_before), build)
+    def find_changes(
+        self,
+        shape: Shape,
+        *,
+        is_before: bool,
+        is_until: bool = False,
+        walks: bool = False,
+        only_places: bool = False,
+    ) -> Prepared:
+        options = {"is_before": is_before, "is_until": is_until, "walks": walks, "only_places": only_places}
+        build = partial(record.find, partial(self._matching, changes), shape, **options)
+        return self._get(("find_changes", shape, *options.values()), build)
 
     def count_changes(self, shape: Shape) -> Prepared:
-        def build() -> Select[Any]:
-            places = self._changes_between(shape, changes.c.revision, changes.c.ordinal)
-            if len(places) == 1:
-                return places[0].with_only_columns(func.count())
-            return select(func.count()).select_from(union(*places).subquery())
-
+        build = partial(record.count, partial(self._matching, changes), shape)
         return self._get(("count_changes", shape), build)
 
-    def _changes_between(self, shape: Shape, *columns: Any) -> list[Select[Any]]:
-        """The matching changes between two revisions; of alternatives that each name ids, one query for each.
-
-        The planner takes a disjunction for a reason to walk through everything.
-        """
-        matching = [self._matching(changes, shape)]
-        if len(shape) > 2 and _narrows(shape):
-            matching = [self._matching(changes, shape, only=position) for position in range(len(shape) - 1)]
-        return [
-            select(*columns).where(
-                changes.c.organization_id == bindparam("tenant"),
-                changes.c.revision >= bindparam("first"),
-                changes.c.revision <= bindparam("last"),
-                each,
-            )
-            for each in matching
-        ]
-
     def changes_after(self) -> Prepared:
-        place = tuple_(bindparam("after_revision"), bindparam("after_ordinal"))
-        return self._get(
-            "changes_after",
-            lambda: (
-                select(*_CHANGE_COLUMNS)
-                .where(
-                    changes.c.organization_id == bindparam("tenant"),
-                    tuple_(changes.c.revision, changes.c.ordinal) > place,
-                )
-                .order_by(changes.c.revision, changes.c.ordinal)
-                .limit(STREAM_ROWS)
-            ),
-        )
+        return self._get("changes_after", partial(record.after, STREAM_ROWS))
 
     def organizations_of(self) -> Prepared:
         table = user_organizations
@@ -466,29 +467,31 @@ class Statements:
 
         Conditions that every alternative has come first, once: an index serves them before the alternatives are tried.
         """
-        shared = _shared(where) if len(where) > 1 else {}
-        alternatives = [{name: each[name] for name in each if name not in shared} for each in where]
+        everywhere = shared(where) if len(where) > 1 else {}
+        alternatives = [{name: each[name] for name in each if name not in everywhere} for each in where]
         shape: list[tuple[tuple[str, Form], ...]] = []
         values: dict[str, Any] = {}
-        for position, conditions in enumerate([shared, *alternatives]):
+        for position, conditions in enumerate([everywhere, *alternatives]):
             each: list[tuple[str, Form]] = []
             for name, wanted in conditions.items():
                 form, value = self._form(wanted)
                 each.append((name, form))
-                if form != _NULL:
-                    values[_parameter(position, name)] = value
+                if form != NULL:
+                    values[parameter_of(position, name)] = value
             shape.append(tuple(each))
         return tuple(shape), values
 
-    def _matching(self, table: Table, shape: Shape, *, past: bool = False, only: int | None = None) -> Condition:
-        """That a row matches the shape; or `only` the one alternative."""
+    def _matching(
+        self, table: Table, shape: Shape, *, past: bool = False, only: int | None = None, walks: bool = False
+    ) -> Condition:
+        """That a row matches the shape; or `only` the one alternative. With `walks` ids do not tempt the planner."""
 
         def condition(position: int, name: str, form: Form) -> Condition:
-            parameter = _parameter(position, name)
+            parameter = parameter_of(position, name)
             if isinstance(form, tuple):
                 return _among(table.c[name], *form, parameter, at=at_past if past else live)
             # Where ids are named, no other field shall tempt the planner, which does not know how few rows they leave.
-            is_searched = _names_id(name, form) or not (_narrows(shape) or _narrows((shape[position],)))
+            is_searched = not walks if names_id(name, form) else not (narrows(shape) or narrows((shape[position],)))
             return self._condition(table, name, form, parameter, is_searched=is_searched)
 
         shared, *alternatives = [
@@ -502,31 +505,31 @@ class Statements:
     def _form(self, wanted: Any) -> tuple[Form, Any]:
         match wanted:
             case None:
-                return _NULL, None
+                return NULL, None
             case str() | int():
-                return _ONE, wanted
+                return ONE, wanted
             case Contains():
-                return _CONTAINS, f"%{_escaped(wanted.text.translate(SMALL_LETTERS))}%"
+                return CONTAINS, f"%{_escaped(wanted.text.translate(SMALL_LETTERS))}%"
             case Not():
-                return _NOT, wanted.value
+                return NOT, wanted.value
             case Among():
                 return (wanted.kind, wanted.field, wanted.by), wanted.value
             case _:
-                return _MANY, self._dialect.list_value(wanted)
+                return MANY, self._dialect.list_value(wanted)
 
     def _condition(self, table: Table, name: str, form: str, parameter: str, *, is_searched: bool) -> Condition:
         name, _, key = name.partition(".")
         column = self._dialect.text_in(table.c[name], key) if key else table.c[name]
         if not is_searched and not key:
             column = self._dialect.not_by_index(column)
-        if form == _MANY:
+        if form == MANY:
             return self._dialect.is_in(column, parameter)
-        if form == _CONTAINS:
+        if form == CONTAINS:
             return self._dialect.contains(column, parameter)
-        if form == _NOT:
+        if form == NOT:
             differs: Condition = column != bindparam(parameter)
             return differs
-        condition: Condition = column.is_(None) if form == _NULL else column == bindparam(parameter)
+        condition: Condition = column.is_(None) if form == NULL else column == bindparam(parameter)
         return condition
 
 
@@ -556,45 +559,6 @@ def _may_be_missing(column: Any) -> bool:
 def _unique(table: Table) -> list[str]:
     """What tells one live version from the others, in an index."""
     return next([each.name for each in index.columns][1:] for index in table.indexes if index.unique)
-
-
-def _is_split(shape: Shape) -> bool:
-    """Whether each of several alternatives names ids of its own, and what they share does not."""
-    return len(shape) > 2 and _narrows(shape) and not _narrows(shape[:1])
-
-
-def _shared(where: Sequence[Where]) -> Where:
-    first, *others = where
-    return {name: wanted for name, wanted in first.items() if all(_says(each, name, wanted) for each in others)}
-
-
-def _says(conditions: Where, name: str, wanted: Any) -> bool:
-    return name in conditions and conditions[name] == wanted
-
-
-def _narrows(shape: Shape) -> bool:
-    """Whether all that match have ids that are named: then few rows match, while an index on anything else, or in the
-    order of the page, would visit many to find those few."""
-    shared, *alternatives = (any(_names_id(*condition) for condition in conditions) for conditions in shape)
-    return shared or (bool(alternatives) and all(alternatives))
-
-
-def _is_served(table: Table, shape: Shape, order: Order) -> bool:
-    """Whether an index has the fields that are asked for, then the order of the page: so it finds the page at once."""
-    conditions = [condition for alternative in shape for condition in alternative]
-    if len(shape) > 2 or any(form != _ONE for _, form in conditions):
-        return False
-    asked = {name for name, _ in conditions}
-    served = ([column.name for column in index.columns][1 : len(asked) + 2] for index in table.indexes)
-    return any(set(names[:-1]) == asked and names[-1] == order.field for names in served if names)
-
-
-def _names_id(name: str, form: Form) -> bool:
-    return (name == "id" or name.endswith("_id")) and form in {_ONE, _MANY}
-
-
-def _parameter(position: int, name: str) -> str:
-    return f"w{position}_{name.replace('.', '_')}"
 
 
 def _escaped(text: str) -> str:

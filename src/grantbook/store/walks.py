@@ -3,6 +3,7 @@
 UNION drops what was seen before, so a cycle ends.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sqlalchemy import Select, bindparam, exists, or_, select
@@ -46,21 +47,12 @@ def departments_below(dialect: Dialect, *, past: bool) -> Select[Any]:
     return select(*columns_of(Department)).where(at(table), table.c.id.in_(select(reach.c.reached)))
 
 
-def led_to(dialect: Dialect, *, past: bool) -> Select[Any]:
-    """Types and ids of what grants of `:levels` to `:grantees` lead to, each of them active and of one of `:types`.
-
-    `:names` are the grantees with their types. Whether something is active is asked for each, so that no plan begins
-    with everything that is.
-    """
+def given(dialect: Dialect, *, past: bool) -> Select[Any]:
+    """Types and ids of what grants of `:levels` to `:grantees` are on, each of them active and of one of `:types`, some
+    of them more than once. `:names` are the grantees with their types."""
     at = at_past if past else live
-    grants, edges = FACT_TABLES[Grant], FACT_TABLES[Containment].alias()
-
-    def is_active(type_: Any, id_: Any) -> ColumnElement[bool]:
-        entity = FACT_TABLES[Entity].alias()
-        same = (entity.c.entity_type == type_, entity.c.id == id_, entity.c.status == "active")
-        return exists().where(at(entity), *same)
-
-    first = select(grants.c.entity_type.label("type"), grants.c.entity_id.label("id")).where(
+    grants = FACT_TABLES[Grant]
+    return select(grants.c.entity_type, grants.c.entity_id).where(
         at(grants),
         dialect.is_in(grants.c.grantee_id, "grantees"),
         dialect.is_in(dialect.not_by_index(grants.c.entity_type), "types"),
@@ -68,15 +60,24 @@ def led_to(dialect: Dialect, *, past: bool) -> Select[Any]:
         or_(grants.c.starts_at.is_(None), grants.c.starts_at <= bindparam("at")),
         or_(grants.c.expires_at.is_(None), grants.c.expires_at > bindparam("at")),
         dialect.is_in(grants.c.grantee_type + ":" + grants.c.grantee_id, "names"),
-        is_active(grants.c.entity_type, grants.c.entity_id),
+        _is_active(grants.c.entity_type, grants.c.entity_id, at),
     )
-    held = first.cte("held", recursive=True)
-    inside = select(edges.c.member_type, edges.c.member_id).where(
+
+
+def active_inside(dialect: Dialect, *, past: bool) -> Select[Any]:
+    """What lies directly in the `:containers`, container first: what of it is active and of one of `:types`."""
+    at = at_past if past else live
+    edges = FACT_TABLES[Containment]
+    ends = [edges.c.container_type, edges.c.container_id, edges.c.member_type, edges.c.member_id]
+    return select(*ends).where(
         at(edges),
-        edges.c.container_type == held.c.type,
-        edges.c.container_id == held.c.id,
-        dialect.is_in(edges.c.member_type, "types"),
-        is_active(edges.c.member_type, edges.c.member_id),
+        dialect.is_in(edges.c.container_id, "containers"),
+        dialect.is_in(dialect.not_by_index(edges.c.member_type), "types"),
+        _is_active(edges.c.member_type, edges.c.member_id, at),
     )
-    held = held.union(inside)
-    return select(held.c.type, held.c.id)
+
+
+def _is_active(type_: Any, id_: Any, at: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Asked for each, so that no plan begins with everything that is."""
+    entity = FACT_TABLES[Entity].alias()
+    return exists().where(at(entity), entity.c.entity_type == type_, entity.c.id == id_, entity.c.status == "active")

@@ -1,0 +1,471 @@
+"""Reads of one organization at one revision of a SQL database, the same for every dialect."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+
+from grantbook.model.facts import Containment, Department, EntityRef, Fact, Principal, key_of
+from grantbook.model.instants import Instant
+from grantbook.store import kept
+from grantbook.store.history import EMPTY
+from grantbook.store.kept import Line, Memory, Milestone, Milestones, Place
+from grantbook.store.matching import Told, is_told, matches
+from grantbook.store.port import OLDEST_FIRST, Change, F, Head, Order, Where
+from grantbook.store.rows import SHAPES, change_of
+from grantbook.store.session import Session
+from grantbook.store.shapes import Shape, has_alternatives, is_split, shared
+from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
+
+_FEW_REVISIONS = 500
+_FEW_CHANGES = 500
+_WORTH = 2  # so many rows that are walked past cost as much as one that is found by an id
+_PATIENCE = 4  # how much longer than expected a walk may take
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for: conditions, as they are and as statements take them, and what tells them from all others."""
+
+    kind: type[Fact]
+    where: Sequence[Where]
+    shape: Shape
+    values: dict[str, Any]
+    question: Any
+    order: Order = OLDEST_FIRST
+
+
+class SqlSnapshot:
+    """See `port.Snapshot`. `past` None means the newest revision: then only live versions are read."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        statements: Statements,
+        session: Session,
+        organization_id: str,
+        past: int | None,
+        kept_before: Memory | None = None,
+    ) -> None:
+        self.organization_id = organization_id
+        self._dialect = dialect
+        self._statements = statements
+        self._session = session
+        self._past = past
+        self._kept = kept_before or Memory(is_on=False)
+        self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
+        self.newest = self._head() if past is None else EMPTY
+        self.revision = self.newest.revision if past is None else past
+
+    def _head(self) -> Head:
+        row = self._session.one(self._statements.head(), tenant=self.organization_id)
+        return Head(revision=row[0], at=row[1], hash=row[2]) if row else EMPTY
+
+    def find(self, kind: type[F], *key: str) -> F | None:
+        found = self.select(kind, dict(zip(kind.KEY, key, strict=True)))
+        return found[0] if found else None
+
+    def select(self, kind: type[F], *where: Where) -> list[F]:
+        shape, values = self._statements.shape_and_values(where)
+        return self._facts(kind, self._statements.select(kind, shape, past=self._past is not None), values)
+
+    def find_all(self, kind: type[F], fields: tuple[str, ...], values: Collection[tuple[str, ...]]) -> list[F]:
+        if not values:
+            return []
+        prepared = self._statements.find_all(kind, fields, past=self._past is not None)
+        return self._facts(kind, prepared, {"combinations": self._dialect.list_value(values)})
+
+    def iterate(self, kind: type[F], *, after: tuple[str, ...] = ()) -> Iterator[F]:
+        while True:
+            place = {f"after_{name}": value for name, value in zip(kind.KEY, after, strict=bool(after))}
+            prepared = self._statements.iterate(kind, past=self._past is not None, is_after=bool(place))
+            found = self._facts(kind, prepared, place)
+            yield from found
+            if len(found) < STREAM_ROWS:
+                return
+            after = key_of(found[-1])
+
+    def page(
+        self,
+        kind: type[F],
+        *where: Where,
+        skip: int,
+        limit: int,
+        after: tuple[Instant, str] | tuple[str, str] | None = None,
+        order: Order = OLDEST_FIRST,
+    ) -> list[F]:
+        asked = self._asked(kind, where, order)
+        if not self._kept.is_on:
+            return self._part(kind, asked, after, skip, limit)
+        if is_split(asked.shape):
+            return self._part_of_alternatives(kind, asked, after, skip, limit)
+        if after is not None:
+            return self._part(kind, asked, after, skip, limit)
+        known = self._known_count(asked)
+        if known is not None and known <= skip:
+            return []
+        if skip < kept.NEAR or not self._statements.has_places(kind, asked.shape, order):
+            return self._part(kind, asked, None, skip, limit)
+        return self._far_part(kind, asked, skip, limit)
+
+    def _part_of_alternatives(
+        self, kind: type[F], asked: _Asked, after: Place | None, skip: int, limit: int
+    ) -> list[F]:
+        """Each alternative names ids. They are found by these, or by walking past everything in order: whichever looks
+        at less."""
+        count = self.count(kind, *asked.where)
+        if after is None and count <= skip:
+            return []
+        everything = shared(asked.where)
+        start = Milestone(after, 0) if after is not None else kept.nearest(self._milestones(asked), skip)
+        place, passed = start or (None, 0)
+        window = _window(skip - passed + limit, count, self.count(kind, everything))
+        if window:
+            end = self._places(self._asked(kind, [everything], asked.order), place, window, 1)
+            until = end[0] if end else None
+            if after is not None:
+                found = self._part(kind, asked, after, skip, limit, walks=True, until=until)
+            else:
+                found = self._far_part(kind, asked, skip, limit, walks=True, until=until)
+            if until is None or len(found) == (limit if after is not None else min(limit, count - skip)):
+                return found
+        return self._part(kind, asked, after, skip, limit)
+
+    def _far_part(
+        self, kind: type[F], asked: _Asked, skip: int, limit: int, *, walks: bool = False, until: Place | None = None
+    ) -> list[F]:
+        """By milestones, and setting new ones."""
+        line: Line[F] = Line(
+            rows=partial(self._part, kind, asked, walks=walks, until=until),
+            places=partial(self._places, asked, walks=walks, until=until),
+            place_of=lambda fact: (getattr(fact, asked.order.field), key_of(fact)[-1]),
+        )
+        milestones = self._milestones(asked)
+        found, fresh = kept.far_part(line, kept.nearest(milestones, skip), skip, limit)
+        if fresh:
+            self._kept.milestones.keep(asked.question, self.revision, kept.joined(milestones, fresh))
+        return found
+
+    def _milestones(self, asked: _Asked) -> Milestones:
+        """Those that are kept, and where they are by now."""
+        revision, milestones = self._kept.milestones.latest(asked.question) or (0, ())
+        if not milestones:
+            return ()
+        moves = self._moves(asked, revision)
+        if moves is None:
+            return ()
+        at = [(sign, (told[asked.order.field], told[asked.kind.KEY[-1]])) for sign, told in moves]
+        return kept.moved(milestones, at, is_descending=asked.order.is_descending)
+
+    def _part(
+        self,
+        kind: type[F],
+        asked: _Asked,
+        after: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool = False,
+        until: Place | None = None,
+    ) -> list[F]:
+        read = SHAPES[kind].read
+        rows = self._page_rows(asked, after, skip, limit, walks=walks, until=until, only_places=False)
+        return cast("list[F]", [read(row) for row in rows])
+
+    def _places(
+        self,
+        asked: _Asked,
+        after: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool = False,
+        until: Place | None = None,
+    ) -> list[Place]:
+        rows = self._page_rows(asked, after, skip, limit, walks=walks, until=until, only_places=True)
+        return [(row[0], row[1]) for row in rows]
+
+    def _page_rows(
+        self,
+        asked: _Asked,
+        after: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool,
+        until: Place | None,
+        only_places: bool,
+    ) -> list[Sequence[Any]]:
+        prepared = self._statements.page(
+            asked.kind,
+            asked.shape,
+            asked.order,
+            is_after=after is not None,
+            is_until=until is not None,
+            walks=walks,
+            only_places=only_places,
+        )
+        values = {**asked.values, "skip": skip, "limit": limit}
+        if after is not None:
+            values.update(after_at=after[0], after_key=after[1])
+        if until is not None:
+            values.update(until_at=until[0], until_key=until[1])
+        return self._rows(prepared, values)
+
+    def _asked(self, kind: type[Fact], where: Sequence[Where], order: Order = OLDEST_FIRST) -> _Asked:
+        shape, values = self._statements.shape_and_values(where)
+        question = (self.organization_id, kind, shape, _hashable(values), order)
+        return _Asked(kind, where, shape, values, question, order)
+
+    def count(self, kind: type[Fact], *where: Where) -> int:
+        if self._past is not None:
+            return len(self.select(kind, *where))
+        asked = self._asked(kind, where)
+        count = self._known_count(asked)
+        if count is None:
+            ((count,),) = self._rows(self._statements.count(kind, asked.shape), asked.values)
+        self._kept.counts.keep(asked.question, self.revision, int(count))
+        return int(count)
+
+    def _known_count(self, asked: _Asked) -> int | None:
+        """The count from an earlier one and what changed since, if that is little and tells enough."""
+        known = self._kept.counts.latest((*asked.question[:-1], OLDEST_FIRST))
+        moves = None if known is None else self._moves(asked, known[0])
+        return None if known is None or moves is None else known[1] + sum(sign for sign, _ in moves)
+
+    def _moves(self, asked: _Asked, since: int) -> list[tuple[int, Told]] | None:
+        """What came (1) and what went (-1) after a revision, of what is asked for; None where nobody can tell."""
+        if since == self.revision:
+            return []
+        if not is_told(asked.where) or not 0 < self.revision - since <= _FEW_REVISIONS:
+            return None
+        of_kind: Where = {"kind": asked.kind.__name__}
+        recent = self.find_changes(of_kind, first=since + 1, skip=0, limit=_FEW_CHANGES + 1)
+        if len(recent) > _FEW_CHANGES:
+            return None
+        told = ((sign, text) for each in recent for sign, text in ((-1, each.before), (1, each.after)))
+        facts = ((sign, msgspec.json.decode(text)) for sign, text in told if text is not None)
+        return [(sign, fact) for sign, fact in facts if matches(fact, asked.where)]
+
+    def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
+        if self._past is not None:
+            return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
+        shape, values = self._statements.shape_and_values(where)
+        rows = self._rows(self._statements.tally(kind, field, shape), values)
+        return {str(value): int(count) for value, count in rows}
+
+    def find_changes(
+        self,
+        *where: Where,
+        first: int = 1,
+        last: int | None = None,
+        before: tuple[int, int] | None = None,
+        skip: int,
+        limit: int,
+    ) -> list[Change]:
+        asked = self._asked_of_record(where, first, last)
+        if self._kept.is_on and has_alternatives(asked.shape):
+            return self._changes_of_alternatives(asked, first, last, before, skip, limit)
+        if before is not None or not self._kept.is_on or skip < kept.NEAR:
+            return self._changes_part(asked, before, skip, limit)
+        total = self.count_changes(*where, first=first, last=last)
+        return self._far_changes(asked, total, skip, limit) if skip < total else []
+
+    def _changes_of_alternatives(
+        self, asked: _Asked, first: int, last: int | None, before: Place | None, skip: int, limit: int
+    ) -> list[Change]:
+        """As facts are found, see `_part_of_alternatives`."""
+        total = self.count_changes(*asked.where, first=first, last=last)
+        if before is None and total <= skip:
+            return []
+        start = Milestone(before, 0) if before else kept.nearest(self._milestones_of_record(asked, total), skip)
+        place, passed = start or (None, 0)
+        window = _window(skip - passed + limit, total, self.count_changes(first=first, last=last))
+        if window:
+            end = self._changes_places(self._asked_of_record([], first, last), place, window, 1)
+            until = end[0] if end else None
+            if before is not None:
+                found = self._changes_part(asked, before, skip, limit, walks=True, until=until)
+            else:
+                found = self._far_changes(asked, total, skip, limit, walks=True, until=until)
+            if until is None or len(found) == (limit if before is not None else min(limit, total - skip)):
+                return found
+        return self._changes_part(asked, before, skip, limit)
+
+    def _far_changes(
+        self, asked: _Asked, total: int, skip: int, limit: int, *, walks: bool = False, until: Place | None = None
+    ) -> list[Change]:
+        """By milestones, and setting new ones."""
+        line = Line(
+            rows=partial(self._changes_part, asked, walks=walks, until=until),
+            places=partial(self._changes_places, asked, walks=walks, until=until),
+            place_of=lambda change: (change.revision, change.ordinal),
+        )
+        milestones = self._milestones_of_record(asked, total)
+        found, fresh = kept.far_part(line, kept.nearest(milestones, skip), skip, limit)
+        if fresh:
+            joined = kept.joined(milestones, fresh)
+            from_oldest = tuple(each._replace(passed=total - each.passed) for each in joined)
+            self._kept.milestones.keep(asked.question, 0, from_oldest)
+        return found
+
+    def _milestones_of_record(self, asked: _Asked, total: int) -> Milestones:
+        """They are kept as counted from the oldest, which never changes, as the record only grows."""
+        _, milestones = self._kept.milestones.latest(asked.question) or (0, ())
+        return tuple(each._replace(passed=total - each.passed) for each in milestones if each.passed <= total)
+
+    def _changes_part(
+        self,
+        asked: _Asked,
+        before: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool = False,
+        until: Place | None = None,
+    ) -> list[Change]:
+        rows = self._changes_rows(asked, before, skip, limit, walks=walks, until=until, only_places=False)
+        return [change_of(row) for row in rows]
+
+    def _changes_places(
+        self,
+        asked: _Asked,
+        before: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool = False,
+        until: Place | None = None,
+    ) -> list[Place]:
+        rows = self._changes_rows(asked, before, skip, limit, walks=walks, until=until, only_places=True)
+        return [(row[0], row[1]) for row in rows]
+
+    def _changes_rows(
+        self,
+        asked: _Asked,
+        before: Place | None,
+        skip: int,
+        limit: int,
+        *,
+        walks: bool,
+        until: Place | None,
+        only_places: bool,
+    ) -> list[Sequence[Any]]:
+        prepared = self._statements.find_changes(
+            asked.shape,
+            is_before=before is not None,
+            is_until=until is not None,
+            walks=walks,
+            only_places=only_places,
+        )
+        values = {**asked.values, "skip": skip, "limit": limit}
+        if before is not None:
+            place = min(before, (values["last"] + 1, 0))
+            values.update(before_revision=place[0], before_ordinal=place[1])
+        if until is not None:
+            end = max(until, (values["first"], 0))
+            values.update(until_revision=end[0], until_ordinal=end[1])
+        return self._rows(prepared, values)
+
+    def _asked_of_record(self, where: Sequence[Where], first: int, last: int | None) -> _Asked:
+        shape, values = self._statements.shape_and_values(where)
+        question = (self.organization_id, Change, first, shape, _hashable(values))
+        return _Asked(Fact, where, shape, {**values, "first": first, "last": self._last(last)}, question)
+
+    def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
+        """What was counted before is not counted again: the record only grows."""
+        asked = self._asked_of_record(where, first, last)
+        wanted = self._last(last)
+        question = (*asked.question, wanted if wanted < self.revision else None)
+        upto, counted = self._kept.counts.latest(question) or (first - 1, 0)
+        if upto > wanted:
+            upto, counted = first - 1, 0
+        if upto < wanted:
+            values = {**asked.values, "first": upto + 1}
+            ((fresh,),) = self._rows(self._statements.count_changes(asked.shape), values)
+            counted += int(fresh)
+        self._kept.counts.keep(question, wanted, counted)
+        return counted
+
+    def _last(self, last: int | None) -> int:
+        return self.revision if last is None else min(last, self.revision)
+
+    def departments_above(self, department_ids: Collection[str]) -> list[Department]:
+        return self._closure(Department, "id", "parent_id", department_ids)
+
+    def departments_below(self, department_ids: Collection[str]) -> list[Department]:
+        if not department_ids:
+            return []
+        prepared = self._statements.departments_below(past=self._past is not None)
+        return self._facts(Department, prepared, {"start": self._dialect.list_value(department_ids)})
+
+    def containers_of(self, entities: Collection[EntityRef]) -> list[Containment]:
+        return self._edges(entities, "member", "container")
+
+    def contents_of(self, entities: Collection[EntityRef]) -> list[Containment]:
+        return self._edges(entities, "container", "member")
+
+    def led_to(
+        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+    ) -> set[EntityRef]:
+        as_list = self._dialect.list_value
+        values = {
+            "grantees": as_list({grantee.id for grantee in grantees}),
+            "names": as_list([f"{grantee.type}:{grantee.id}" for grantee in grantees]),
+            "types": as_list(entity_types),
+            "levels": as_list(levels),
+            "at": at,
+        }
+        is_past = self._past is not None
+        found = {EntityRef(*row) for row in self._rows(self._statements.given(past=is_past), values)}
+        fresh = found
+        while fresh:  # level by level: a recursive statement keeps each row in a table of its own
+            containers = as_list({id_ for _, id_ in fresh})
+            inside = self._statements.active_inside(past=is_past)
+            rows = self._rows(inside, {"containers": containers, "types": values["types"]})
+            fresh = {EntityRef(*row[2:]) for row in rows if (row[0], row[1]) in fresh} - found
+            found |= fresh
+        return found
+
+    def _edges(self, entities: Collection[EntityRef], near: str, far: str) -> list[Containment]:
+        """Walks by id in SQL, then by type and id here: two types may use the same id."""
+        edges = self._closure(Containment, f"{near}_id", f"{far}_id", {entity.id for entity in entities})
+        leaving: dict[EntityRef, list[Containment]] = {}
+        for edge in edges:
+            leaving.setdefault(getattr(edge, near), []).append(edge)
+        found: list[Containment] = []
+        frontier = list(entities)
+        while frontier:
+            fresh = [edge for entity in frontier for edge in leaving.pop(entity, ())]
+            found += fresh
+            frontier = [getattr(edge, far) for edge in fresh]
+        return found
+
+    def _closure(self, kind: type[F], near: str, far: str, start: Collection[str]) -> list[F]:
+        if not start:
+            return []
+        prepared = self._statements.closure(kind, near, far, past=self._past is not None)
+        return self._facts(kind, prepared, {"start": self._dialect.list_value(start)})
+
+    def _facts(self, kind: type[F], prepared: Prepared, values: dict[str, Any]) -> list[F]:
+        read = SHAPES[kind].read
+        return cast("list[F]", [read(row) for row in self._rows(prepared, values)])
+
+    def _rows(self, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
+        return self._session.all(prepared, **self._times, **values)
+
+
+def _window(wanted: int, matching: int, everything: int) -> int:
+    """How many of everything to walk past to come by so many of what matches; 0 where to find all of it is less work.
+
+    Nobody knows where in the order they lie, so a walk has an end.
+    """
+    expected = wanted * everything // max(1, matching) + 1
+    return min(_PATIENCE * expected, _WORTH * matching) if expected < _WORTH * matching else 0
+
+
+def _hashable(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
