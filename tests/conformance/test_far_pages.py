@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from grantbook.model.facts import Entity, EntityRef, Grant, Member, revised
+from grantbook.model.facts import EntityRef, Grant, Member, revised
+from grantbook.store.kept import Line, Milestones, Place, far_part, joined, nearest
 from grantbook.store.matching import matches
 from grantbook.store.port import Contains, Order, Snapshot, Store, Where
-from tests.worlds import AUTHOR, NOW, ORGANIZATION, deposit, entity, grant, member, user, withdraw
+from tests.worlds import AUTHOR, NOW, ORGANIZATION, deposit, grant, member, user, withdraw
 
 A, B = EntityRef("vector_store", "vs_a"), EntityRef("knowledge_slice", "kslice_b")
 SKIPS: Final = (0, 99, 100, 101, 160, 210, 299, 300, 310, 400, 2**31 - 1)
@@ -104,14 +105,21 @@ def test_what_was_granted_last_is_found_among_alternatives_too(store: Store) -> 
             assert snapshot.page(Grant, *where, skip=298, limit=5) == ordered[298:]
 
 
-def test_two_at_the_same_place_are_both_on_some_page(store: Store) -> None:
-    """Types keep ids apart: two may have the same one."""
-    refs = [EntityRef(type_, f"thing_{n:03}") for n in range(150) for type_ in ("vector_store", "assistant")]
-    deposit(store, ORGANIZATION, [entity(ref) for ref in refs])
-    with store.snapshot(ORGANIZATION) as snapshot:
-        for limit in (101, 50, 7):
-            pages = [snapshot.page(Entity, skip=skip, limit=limit) for skip in range(0, 301, limit)]
-            assert sorted(each.ref for page in pages for each in page) == sorted(refs)
+def test_no_milestone_is_set_between_two_at_the_same_place() -> None:
+    """Whoever goes on from a place leaves out all that are there."""
+    items = [(number // 2, "thing") for number in range(20_600)]
+
+    def after(place: Place | None, skip: int, limit: int) -> list[Place]:
+        return [each for each in items if place is None or each > place][skip : skip + limit]
+
+    line = Line(rows=after, places=after, place_of=lambda item: item)
+    milestones: Milestones = ()
+    for skip in (101, 200, 355, 10_001, 20_000, 10_205, 20_101, 10_206):
+        found, fresh = far_part(line, nearest(milestones, skip), skip, 3)
+        assert found == items[skip : skip + 3]
+        milestones = joined(milestones, fresh)
+    assert milestones
+    assert all(items.index(place) + 2 == passed for place, passed in milestones)
 
 
 def test_a_page_ten_thousand_in_is_found_from_both_sides_of_a_leap(store: Store) -> None:

@@ -1,9 +1,13 @@
 """Reading the record from a place on, and by what stood in a fact before or after a change."""
 
+import json
+from collections.abc import Callable
+
 import pytest
 
+from grantbook.model.errors import Conflict
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.store.port import Change, Contains, Store, Where
+from grantbook.store.port import SMALL_LETTERS, Author, Change, Contains, Store, ToldText, Transaction, Where
 from tests.worlds import AUTHOR, ORGANIZATION, department, deposit, grant, user
 
 STORE = EntityRef("vector_store", "vs_1")
@@ -92,3 +96,79 @@ def test_a_change_that_two_alternatives_find_is_found_once(store: Store) -> None
         assert len(snapshot.find_changes(*both, skip=0, limit=10)) == 1
         assert snapshot.find_changes(*both, skip=1, limit=10) == []
         assert snapshot.count_changes(*both) == 1
+
+
+def _texts_of(changes: list[Change]) -> set[ToldText]:
+    """By the definition: what each change tells."""
+    found: set[ToldText] = set()
+    for each in changes:
+        ids = [each.subject_id, each.actor_id, each.target_id]
+        found |= {ToldText("id", text, "") for text in ids if text is not None}
+        found |= {ToldText("word", text, "") for text in (each.subject_type, each.action)}
+        found |= {ToldText("reason", each.reason, each.subject_id)} if each.reason is not None else set()
+        for fact in (each.before, each.after):
+            told = json.loads(fact or "{}")
+            names = [told.get(name) for name in ("name", "full_name", "email")]
+            found |= {ToldText("name", text, each.subject_id) for text in names if text is not None}
+    return found
+
+
+def _require_texts(store: Store) -> None:
+    texts = _texts_of(list(store.changes(ORGANIZATION)))
+    for wanted in (
+        "",
+        "a",
+        "VS_1",
+        "größe",
+        "GRÖSSE",
+        "law",
+        "Lawyers",
+        "ted",
+        "%",
+        "_1",
+        "usr",
+        "x" * 50,
+        '"q',
+        "Σσς",
+    ):
+        small = wanted.translate(SMALL_LETTERS)
+        expected = {each for each in texts if small in each.text.translate(SMALL_LETTERS)}
+        with store.snapshot(ORGANIZATION) as snapshot:
+            found = snapshot.find_texts(Contains(wanted), limit=1_000)
+            assert len(found) == len(expected)
+            assert set(found) == expected, wanted
+            assert len(snapshot.find_texts(Contains(wanted), limit=2)) == min(2, len(expected))
+
+
+def test_texts_of_the_record_are_found_each_once(store: Store) -> None:
+    _require_texts(store)
+    _write_some(store)
+    _require_texts(store)
+    because = Author(actor_id="usr_author", reason="x" * 3_900 + 'said "quite" so: Σσς 😀')
+    deposit(store, ORGANIZATION, [department("dept_3", name='"q')], because)
+    deposit(store, ORGANIZATION, [grant(STORE, user("usr_2"), "read")], because)
+    _require_texts(store)
+
+
+def test_texts_of_a_transaction_that_failed_were_never_told(store: Store) -> None:
+    deposit(store, ORGANIZATION, [department("dept_1")])
+    for error, ending in ((KeyError, _fail), (KeyError, _fail), (Conflict, _add_again)):
+        with pytest.raises(error):
+            _add_and(store, ending)
+    _require_texts(store)
+    deposit(store, ORGANIZATION, [department("dept_2", name="Lawyers")])
+    _require_texts(store)
+
+
+def _add_and(store: Store, ending: Callable[[Transaction], None]) -> None:
+    with store.transaction(ORGANIZATION, AUTHOR) as book:
+        book.add(department("dept_2", name="Lawyers"), "added")
+        ending(book)
+
+
+def _fail(_: Transaction) -> None:
+    raise KeyError
+
+
+def _add_again(book: Transaction) -> None:
+    book.add(department("dept_1"), "added")

@@ -1,6 +1,6 @@
 """The audit log: a view of the changes, newest first. Nothing is written for it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -8,11 +8,11 @@ from typing import Any, Final
 from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import Department, Entity, EntityRef, Fact, Member, Role
 from grantbook.model.instants import Instant
-from grantbook.model.limits import MAX_SEARCHED_NAMES
+from grantbook.model.limits import MAX_SEARCHED_NAMES, MAX_SEARCHED_TEXTS
 from grantbook.service import gates
 from grantbook.service.desk import Reading
 from grantbook.service.values import valid_text
-from grantbook.store.port import SMALL_LETTERS, Change, Contains, Where
+from grantbook.store.port import NAME_FIELDS, SMALL_LETTERS, Change, Contains, Where
 
 VIEW: Final = "view_audit_log"
 EXPORT: Final = "export_audit_log"
@@ -25,8 +25,9 @@ _NAMED: Final[tuple[tuple[type[Fact], tuple[str, ...]], ...]] = (
     (Role, ("name",)),
     (Entity, ("name",)),
 )
-_TEXTS: Final = ("subject_type", "subject_id", "target_id", "actor_id", "action", "reason")
-_NAMES: Final = tuple(f"{when}.{field}" for when in ("after", "before") for field in ("name", "full_name", "email"))
+_IDS: Final = ("subject_id", "target_id", "actor_id")
+_TEXTS: Final = (*_IDS, "subject_type", "action", "reason")
+_NAMES: Final = tuple(f"{when}.{field}" for when in ("after", "before") for field in NAME_FIELDS)
 _WITH_NAMES: Final = frozenset({"Organization", "Member", "Department", "Role", "Entity", "ApiKey"})
 
 
@@ -132,25 +133,47 @@ def _where(reading: Reading, filters: Filters) -> list[Where]:
 
 
 def _searched(reading: Reading, term: str) -> list[Where]:
-    """In ids, actions, reasons, what changed things were and are called, and whoever and whatever is called so now."""
+    """In ids, actions, reasons, what changed things were and are called, and whoever and whatever is called so now.
+
+    Where few texts of the record have the term, they tell which ids to look for. Otherwise, and where it is part of an
+    action or a type, there is much to find, and going through the changes finds it soon.
+    """
     wanted = Contains(valid_text("search_term", term))
+    told = reading.snapshot.find_texts(wanted, limit=MAX_SEARCHED_TEXTS + 1)
+    if len(told) > MAX_SEARCHED_TEXTS or any(each.field == "word" for each in told):
+        return _looked_through(reading, wanted)
+    named = {each.about for each in told if each.field == "name"}
+    for_reasons = {each.about for each in told if each.field == "reason"}
+    ids = {each.text for each in told if each.field == "id"} | _called(reading, wanted, named)
+    where: list[Where] = [{name: ids} for name in _IDS if ids]
+    where += [{"kind": _WITH_NAMES, "subject_id": named, name: wanted} for name in _NAMES if named]
+    return [*where, {"subject_id": for_reasons, "reason": wanted}] if for_reasons else where
+
+
+def _looked_through(reading: Reading, wanted: Contains) -> list[Where]:
     where: list[Where] = [{name: wanted} for name in _TEXTS]
     where += [{"kind": _WITH_NAMES, name: wanted} for name in _NAMES]
+    called = _called(reading, wanted, None)
+    return [*where, *({name: called} for name in _IDS)] if called else where
+
+
+def _called(reading: Reading, wanted: Contains, among: Collection[str] | None) -> set[str]:
+    """The ids of whoever and whatever is called so now, of these ids. Raises LimitExceeded where they are too many."""
     called: set[str] = set()
+    if among is not None and not among:
+        return called
     for kind, fields in _NAMED:
-        found = reading.snapshot.page(
-            kind, *({field: wanted} for field in fields), skip=0, limit=MAX_SEARCHED_NAMES + 1
-        )
+        here: Where = {} if among is None else {kind.KEY[-1]: among}
+        where: list[Where] = [{**here, field: wanted} for field in fields]
+        found = reading.snapshot.page(kind, *where, skip=0, limit=MAX_SEARCHED_NAMES + 1)
         if len(found) > MAX_SEARCHED_NAMES:
             raise LimitExceeded(
-                f"{term!r} is part of too many names: search for more of one",
+                f"{wanted.text!r} is part of too many names: search for more of one",
                 limit="names_with_search_term",
                 maximum=MAX_SEARCHED_NAMES,
             )
         called |= {str(getattr(fact, kind.KEY[-1])) for fact in found}
-    if called:
-        where += [{name: called} for name in ("subject_id", "target_id", "actor_id")]
-    return where
+    return called
 
 
 def _about(ref: EntityRef) -> list[Where]:

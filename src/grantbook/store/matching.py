@@ -39,11 +39,16 @@ def _holds(value: Any, wanted: Any) -> bool:
         case Not():
             return value is not None and value != wanted.value
         case Contains():
-            return value is not None and _lower(wanted.text) in _lower(value)
+            return value is not None and contains(value, wanted)
         case None | str() | int():
             return bool(value == wanted)
         case _:
             return value in wanted
+
+
+def contains(text: str, wanted: Contains) -> bool:
+    """Whether the text is in the other, as the port defines it."""
+    return _lower(wanted.text) in _lower(text)
 
 
 def _lower(text: str) -> str:

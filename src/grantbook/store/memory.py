@@ -23,20 +23,23 @@ from grantbook.model.facts import (
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.history import EMPTY, Recorder
-from grantbook.store.matching import matches
+from grantbook.store.matching import contains, matches
 from grantbook.store.memory_present import MemoryPresent
 from grantbook.store.port import (
     OLDEST_FIRST,
     Among,
     Author,
     Change,
+    Contains,
     F,
     Head,
     Lookup,
     Order,
     StoredResponse,
+    ToldText,
     Where,
 )
+from grantbook.store.texts import texts_of
 
 
 @dataclass(slots=True)
@@ -143,6 +146,9 @@ class MemorySnapshot:
             and matches(change, where)
         ]
         return found[::-1][skip : skip + limit]
+
+    def find_texts(self, wanted: Contains, *, limit: int) -> list[ToldText]:
+        return [told for told in texts_of(self._book.changes) if contains(told.text, wanted)][:limit]
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         return len(self.find_changes(*where, first=first, last=last, skip=0, limit=len(self._book.changes)))

@@ -22,6 +22,7 @@ from grantbook.model.facts import Containment, Department, EntityRef, Fact, Prin
 from grantbook.model.instants import Instant
 
 F = TypeVar("F", bound=Fact)
+NAME_FIELDS = ("name", "full_name", "email")
 SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -113,6 +114,15 @@ class Change(msgspec.Struct, frozen=True):
     before: str | None
     after: str | None
     hash: str
+
+
+class ToldText(NamedTuple):
+    """A text that changes tell: an "id", a "word" (an action or a type), a "reason", or a "name", one of the
+    `NAME_FIELDS` before or after. The last two with the id of the subject; otherwise `about` is empty."""
+
+    field: str
+    text: str
+    about: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +284,9 @@ class Snapshot(Protocol):
         Only those before the place `before`, a revision and an ordinal. "after.x" is the text under x in the fact after
         the change, "before.x" in the one before it.
         """
+
+    def find_texts(self, wanted: Contains, *, limit: int) -> list[ToldText]:
+        """Texts of the newest record in which the text is, each once, in no promised order."""
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
         """How many match."""

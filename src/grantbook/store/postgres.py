@@ -166,6 +166,17 @@ class PostgresDialect:
         found = list(values)
         return msgspec.json.encode(found).decode() if found and isinstance(found[0], tuple) else found
 
+    def grams_of(self, text: str) -> str | None:  # noqa: ARG002 - of the protocol
+        """None: the texts of an organization lie together, and are looked through."""
+        return None
+
+    def has_grams(self, digest: Any, parameter: str) -> Condition:
+        """Never asked."""
+        raise NotImplementedError
+
+    def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
+        """Nothing."""
+
     def insert_ignoring(self, table: Table) -> Executable:
         return insert(table).on_conflict_do_nothing()
 

@@ -89,6 +89,11 @@ class Session:
         with self._translated():
             self._dialect.insert_many(self._cursor, prepared, columns, rows)
 
+    def index_texts(self, texts: Sequence[tuple[str, str]]) -> None:
+        """As `Dialect.index_texts`."""
+        with self._translated():
+            self._dialect.index_texts(self._cursor, texts)
+
     def announce(self, organization_id: str, revision: int) -> None:
         """As `Dialect.announce`."""
         with self._translated():

@@ -46,10 +46,12 @@ def walks_in_order(table: Table, shape: Shape, order: Order) -> bool:
 
 
 def names_id(name: str, form: Form) -> bool:
+    """Whether the condition names ids."""
     return (name == "id" or name.endswith("_id")) and form in {ONE, MANY}
 
 
 def parameter_of(position: int, name: str) -> str:
+    """The parameter that a value is bound to, of the alternative at the position; what all share is at 0."""
     return f"w{position}_{name.replace('.', '_')}"
 
 

@@ -14,11 +14,11 @@ from grantbook.store import kept
 from grantbook.store.history import EMPTY
 from grantbook.store.kept import Line, Memory, Milestone, Milestones, Place
 from grantbook.store.matching import Told, is_told, matches
-from grantbook.store.port import OLDEST_FIRST, Change, F, Head, Order, Where
+from grantbook.store.port import OLDEST_FIRST, Change, Contains, F, Head, Order, ToldText, Where
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.shapes import Shape, has_alternatives, is_split, shared
-from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
+from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements, pattern_of
 
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
@@ -316,6 +316,12 @@ class SqlSnapshot:
         """They are kept as counted from the oldest, which never changes, as the record only grows."""
         _, milestones = self._kept.milestones.latest(asked.question) or (0, ())
         return tuple(each._replace(passed=total - each.passed) for each in milestones if each.passed <= total)
+
+    def find_texts(self, wanted: Contains, *, limit: int) -> list[ToldText]:
+        grams = self._dialect.grams_of(wanted.text)
+        values = {"tenant": self.organization_id, "pattern": pattern_of(wanted), "grams": grams, "limit": limit}
+        rows = self._session.all(self._statements.find_texts(by_grams=grams is not None), **values)
+        return [ToldText(*row) for row in rows]
 
     def _changes_part(
         self,

@@ -21,8 +21,10 @@ from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.snapshots import SqlSnapshot
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
-from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
+from grantbook.store.tables import changes, heads, lookups, responses, revisions, told_texts, user_organizations
+from grantbook.store.texts import KnownTexts, digest_of, texts_of
 
+_TEXT_COLUMNS = ("organization_id", "digest", "field", "text", "about")
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
 
 
@@ -37,7 +39,9 @@ class SqlTransaction(SqlSnapshot):
         organization_id: str,
         author: Author,
         clock: Clock,
+        texts: KnownTexts,
     ) -> None:
+        self._texts = texts
         self._opened: defaultdict[type[Fact], list[Fact]] = defaultdict(list)
         self._closed: dict[type[Fact], list[Fact]] = {}
         self._changes: list[Change] = []
@@ -116,10 +120,25 @@ class SqlTransaction(SqlSnapshot):
         if self._changes:
             rows = [(self.organization_id, *msgspec.structs.astuple(change)) for change in self._changes]
             self._session.insert_rows(self._statements.insert(changes), _CHANGE_COLUMNS, rows)
+            self._note_texts()
             self._move_head(self.tip)
             self._session.announce(self.organization_id, self.revision)
         else:
             self.revision = self._recorder.revision - 1
+
+    def _note_texts(self) -> None:
+        """Keep the texts of the changes that were not told before."""
+        told = texts_of(self._changes)
+        known = self._texts.known_at(self.organization_id, self.newest.hash)
+        fresh = {digest_of(each): each for each in told - known}
+        if fresh:
+            digests = self._dialect.list_value(sorted(fresh))
+            for row in self._session.all(self._statements.known_texts(), tenant=self.organization_id, digests=digests):
+                del fresh[row[0]]
+            rows = [(self.organization_id, digest, *each) for digest, each in fresh.items()]
+            self._session.insert_rows(self._statements.insert(told_texts), _TEXT_COLUMNS, rows)
+            self._session.index_texts([(each.text, digest) for digest, each in fresh.items()])
+        self._texts.keep(self.organization_id, self.tip.hash, known, told - known)
 
     @property
     def tip(self) -> Head:
@@ -224,6 +243,7 @@ class SqlStore:
         self._statements = Statements(dialect)
         self._clock = clock
         self._kept = Memory()
+        self._texts = KnownTexts()
 
     @contextmanager
     def snapshot(
@@ -270,7 +290,9 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self, session: Session, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
-        transaction = SqlTransaction(self._dialect, self._statements, session, organization_id, author, self._clock)
+        transaction = SqlTransaction(
+            self._dialect, self._statements, session, organization_id, author, self._clock, self._texts
+        )
         yield transaction
         transaction.finish()
 

@@ -30,6 +30,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column as sql_column
 from sqlalchemy.sql import func
+from sqlalchemy.sql import table as sql_table
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
@@ -37,11 +38,13 @@ from grantbook.store.migrations import migrate
 from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
 from grantbook.store.statements import Condition, Prepared
-from grantbook.store.tables import LATE_INDEXES, changes
+from grantbook.store.tables import GRAMS, LATE_INDEXES, changes
 
 _SHARED: Final = ("organization_id", "revision", "at", "actor_id", "api_key_id", "trace_id", "reason")
 _OWN: Final = tuple(column.name for column in changes.c if column.name not in _SHARED)
 _AT_ONCE: Final = 20
+_GRAM: Final = 3
+_GRAMS_ASKED: Final = 30
 _BUSY_TIMEOUT_S: Final = 30
 _READER_KIB: Final = 4_096  # for each connection; the file itself is mapped
 _WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
@@ -152,6 +155,20 @@ class SqliteDialect:
 
     def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> str:
         return msgspec.json.encode(list(values)).decode()
+
+    def grams_of(self, text: str) -> str | None:
+        """Some are enough: whatever has them all is looked at."""
+        grams = [text[at : at + _GRAM].replace('"', '""') for at in range(min(len(text) - _GRAM + 1, _GRAMS_ASKED))]
+        return " ".join(f'"{gram}"' for gram in grams) if grams else None
+
+    def has_grams(self, digest: Any, parameter: str) -> Condition:
+        grams = sql_table(GRAMS, sql_column("digest"))
+        found = select(grams.c.digest).where(literal_column(GRAMS).op("MATCH")(bindparam(parameter)))
+        condition: Condition = digest.in_(found)
+        return condition
+
+    def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
+        cursor.executemany(f"INSERT INTO {GRAMS} (text, digest) VALUES (?, ?)", texts)  # noqa: S608 - our own name
 
     def insert_ignoring(self, table: Table) -> Executable:
         return insert(table).on_conflict_do_nothing()

@@ -56,6 +56,7 @@ from grantbook.store.tables import (
     lookups,
     responses,
     revisions,
+    told_texts,
     user_organizations,
 )
 from grantbook.store.versions import at_past, begun, columns_of, ended_since, live
@@ -148,6 +149,15 @@ class Dialect(Protocol):
 
     def list_value(self, values: Collection[str] | Collection[tuple[str, ...]]) -> Any:
         """The list of texts, or of rows, as that value."""
+
+    def grams_of(self, text: str) -> str | None:
+        """How `has_grams` is asked for the text, where an index can find it."""
+
+    def has_grams(self, digest: Any, parameter: str) -> Condition:
+        """That the digest is of a text that an index finds for the grams: of all that have them, and maybe others."""
+
+    def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
+        """Have new texts found by `has_grams`, each with its digest."""
 
     def insert_ignoring(self, table: Table) -> Executable:
         """An INSERT that leaves an existing row alone."""
@@ -444,6 +454,24 @@ class Statements:
         build = partial(record.count, partial(self._matching, changes), shape)
         return self._get(("count_changes", shape), build)
 
+    def find_texts(self, *, by_grams: bool) -> Prepared:
+        """Texts like the `:pattern`."""
+
+        def build() -> Select[Any]:
+            table = told_texts
+            like = self._dialect.contains(table.c.text, "pattern")
+            found = [self._dialect.has_grams(table.c.digest, "grams")] if by_grams else []
+            query = select(table.c.field, table.c.text, table.c.about)
+            return query.where(table.c.organization_id == bindparam("tenant"), *found, like).limit(bindparam("limit"))
+
+        return self._get(("find_texts", by_grams), build)
+
+    def known_texts(self) -> Prepared:
+        """Those of the `:digests` that are there."""
+        table = told_texts
+        wanted = (table.c.organization_id == bindparam("tenant"), self._dialect.is_in(table.c.digest, "digests"))
+        return self._get("known_texts", lambda: select(table.c.digest).where(*wanted))
+
     def changes_after(self) -> Prepared:
         return self._get("changes_after", partial(record.after, STREAM_ROWS))
 
@@ -509,7 +537,7 @@ class Statements:
             case str() | int():
                 return ONE, wanted
             case Contains():
-                return CONTAINS, f"%{_escaped(wanted.text.translate(SMALL_LETTERS))}%"
+                return CONTAINS, pattern_of(wanted)
             case Not():
                 return NOT, wanted.value
             case Among():
@@ -561,8 +589,11 @@ def _unique(table: Table) -> list[str]:
     return next([each.name for each in index.columns][1:] for index in table.indexes if index.unique)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def pattern_of(wanted: Contains) -> str:
+    """What `Dialect.contains` is asked for."""
+    text = wanted.text.translate(SMALL_LETTERS)
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 def _keyed(table: Table, kind: type[Fact]) -> Condition:

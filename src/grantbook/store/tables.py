@@ -9,6 +9,7 @@ Times are whole microseconds since 1970, lists and objects are JSON text, truth 
 from typing import Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    event,
     text,
 )
 
@@ -231,6 +233,24 @@ lookups: Final = _table(
     Column("value", _Text, nullable=False),
     PrimaryKeyConstraint("kind", "key"),
 )
+
+told_texts: Final = _table(
+    "told_texts",
+    Column("organization_id", _Text, nullable=False),
+    Column("digest", _Text, nullable=False),
+    Column("field", _Text, nullable=False),
+    Column("text", _Text, nullable=False),
+    Column("about", _Text, nullable=False),
+    PrimaryKeyConstraint("organization_id", "digest"),
+)
+"""Each text of the record once, see `store.texts`. The digest stands for the other three, which may be too long."""
+
+GRAMS: Final = "told_text_grams"
+MAKE_GRAMS: Final = (
+    f"CREATE VIRTUAL TABLE {GRAMS} USING fts5 (text, digest UNINDEXED, tokenize='trigram', detail=none, columnsize=0)"
+)
+"""Of SQLite: finds texts by three letters in a row."""
+event.listen(told_texts, "after_create", DDL(MAKE_GRAMS).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
 
 compatibility: Final = _table("compatibility", Column("works_from", _Text, nullable=False))
 """One row: the oldest schema version whose release works on this database. What expands the schema leaves it alone."""

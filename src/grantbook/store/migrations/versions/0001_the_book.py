@@ -719,6 +719,16 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_table(
+        "told_texts",
+        sa.Column("organization_id", _TEXT, nullable=False),
+        sa.Column("digest", _TEXT, nullable=False),
+        sa.Column("field", _TEXT, nullable=False),
+        sa.Column("text", _TEXT, nullable=False),
+        sa.Column("about", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "digest", name=op.f("pk_told_texts")),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "user_organizations",
         sa.Column("user_id", _TEXT, nullable=False),
         sa.Column("organization_id", _TEXT, nullable=False),
@@ -726,3 +736,8 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     # ### end Alembic commands ###
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            "CREATE VIRTUAL TABLE told_text_grams"
+            " USING fts5 (text, digest UNINDEXED, tokenize='trigram', detail=none, columnsize=0)"
+        )

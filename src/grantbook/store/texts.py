@@ -1,0 +1,70 @@
+"""The texts of the record: what a search of it looks through, however many changes there are.
+
+Each is kept once. A search finds by it which ids to look for, and leaves the changes themselves alone until then.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from grantbook.model.facts import FACT_KINDS
+from grantbook.store.port import NAME_FIELDS, Change, ToldText
+
+NAMED_KINDS: Final = frozenset(
+    kind.__name__ for kind in FACT_KINDS if not set(NAME_FIELDS).isdisjoint(kind.__struct_fields__)
+)
+
+
+def texts_of(changes: Sequence[Change]) -> set[ToldText]:
+    """Every text of the changes that can be searched for."""
+    ids = {change.subject_id for change in changes}
+    ids.update(change.actor_id for change in changes)
+    ids.update(change.target_id for change in changes if change.target_id is not None)
+    words = {change.action for change in changes} | {change.subject_type for change in changes}
+    found = {ToldText("id", text, "") for text in ids} | {ToldText("word", text, "") for text in words}
+    found.update(
+        ToldText("reason", change.reason, change.subject_id) for change in changes if change.reason is not None
+    )
+    for change in changes:
+        if change.kind in NAMED_KINDS:
+            found.update(ToldText("name", text, change.subject_id) for text in _names(change.before, change.after))
+    return found
+
+
+def digest_of(told: ToldText) -> str:
+    """What tells it from all others, however long it is."""
+    return sha256("\0".join(told).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _names(*facts: str | None) -> Iterable[str]:
+    for text in facts:
+        if text is not None:
+            told = msgspec.json.decode(text)
+            yield from (told[name] for name in NAME_FIELDS if told.get(name) is not None)
+
+
+class KnownTexts:
+    """Texts that the record of an organization is known to have, as of a head, which its hash tells from all others:
+    what another process wrote after it, or a transaction that failed, is not mistaken for it."""
+
+    def __init__(self, most: int = 100_000) -> None:
+        self._most = most
+        self._held = 0
+        self._known: dict[str, tuple[str, set[ToldText]]] = {}
+
+    def known_at(self, organization_id: str, head_hash: str) -> set[ToldText]:
+        """Those that the head with this hash is known to have."""
+        at, texts = self._known.get(organization_id, ("", set()))
+        return texts if at == head_hash else set()
+
+    def keep(self, organization_id: str, head_hash: str, known: set[ToldText], fresh: set[ToldText]) -> None:
+        """The next head, if it will be there, has what is known of the one before, and these."""
+        self._held += len(fresh)
+        if self._held > self._most:
+            self._known.clear()
+            self._held = 0
+        else:
+            known.update(fresh)
+            self._known[organization_id] = (head_hash, known)
