@@ -13,7 +13,7 @@ from grantbook.service import audit, departments, entities, grants, members, rol
 from grantbook.service.audit import Filters
 from grantbook.service.desk import SYSTEM
 from grantbook.service.rule_permissions import Permission
-from grantbook.store.port import Change
+from grantbook.store.port import Author, Change
 from tests.service.office import ADMIN, LOW, NOTES, OTHER, OWNER, PLAIN, RULE, TEAM, TOP, Office
 from tests.worlds import DAY, NOW, ORGANIZATION, contains, deposit, entity, grant, target, user, withdraw
 
@@ -197,6 +197,24 @@ def test_a_search_finds_ids_actions_and_names_of_then_and_now(watched: Office) -
     assert found(watched, search_term="100%") == []
     with pytest.raises(ValidationFailed):
         found(watched, search_term="\x00")
+
+
+def test_a_search_finds_the_same_by_the_texts_and_by_looking_through(
+    watched: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.do(SYSTEM, departments.create, name="Vieux Carré", department_id="dept_v")
+    watched.give(NOTES, Principal("department", "dept_v"), "read")
+    watched.do(SYSTEM, departments.update, "dept_v", name="Quarter", description=None)
+    because = Author(actor_id=OWNER, reason="Vieux is over")
+    deposit(watched.store, ORGANIZATION, [grant(TEAM, user(OTHER), "read", id="agrant_x")], because)
+    deposit(watched.store, ORGANIZATION, [grant(TEAM, user(PLAIN), "read", id="agrant_y")])
+    terms = ("vieux", "QUARTER", "dept_v", "pt_", "usr_", OTHER, "over", "granted", "nothing of the kind", "é", "x is")
+    filters: list[dict[str, Any]] = [{}, {"entity_type": "knowledge_grant"}, {"entity_id": TEAM.id}]
+    asked = [{"search_term": term, **each} for term in terms for each in filters]
+    by_texts = [found(watched, **each) for each in asked]
+    monkeypatch.setattr(audit, "MAX_SEARCHED_TEXTS", -1)
+    assert by_texts == [found(watched, **each) for each in asked]
+    assert [len(each) for each in by_texts[:3]] == [3, 1, 1]
 
 
 def test_a_search_for_what_everybody_is_called_is_an_error_and_not_a_part_of_the_answer(

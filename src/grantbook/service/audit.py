@@ -140,9 +140,11 @@ def _searched(reading: Reading, term: str) -> list[Where]:
     """
     wanted = Contains(valid_text("search_term", term))
     told = reading.snapshot.find_texts(wanted, limit=MAX_SEARCHED_TEXTS + 1)
-    if len(told) > MAX_SEARCHED_TEXTS or any(each.field == "word" for each in told):
-        return _looked_through(reading, wanted)
+    if len(told) > MAX_SEARCHED_TEXTS:
+        return _looked_through(wanted, _called(reading, wanted, None))
     named = {each.about for each in told if each.field == "name"}
+    if any(each.field == "word" for each in told):
+        return _looked_through(wanted, _called(reading, wanted, named))
     for_reasons = {each.about for each in told if each.field == "reason"}
     ids = {each.text for each in told if each.field == "id"} | _called(reading, wanted, named)
     where: list[Where] = [{name: ids} for name in _IDS if ids]
@@ -150,10 +152,9 @@ def _searched(reading: Reading, term: str) -> list[Where]:
     return [*where, {"subject_id": for_reasons, "reason": wanted}] if for_reasons else where
 
 
-def _looked_through(reading: Reading, wanted: Contains) -> list[Where]:
+def _looked_through(wanted: Contains, called: set[str]) -> list[Where]:
     where: list[Where] = [{name: wanted} for name in _TEXTS]
     where += [{"kind": _WITH_NAMES, name: wanted} for name in _NAMES]
-    called = _called(reading, wanted, None)
     return [*where, *({name: called} for name in _IDS)] if called else where
 
 
