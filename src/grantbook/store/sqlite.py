@@ -158,6 +158,8 @@ class SqliteDialect:
 
     def grams_of(self, text: str) -> str | None:
         """Some are enough: whatever has them all is looked at."""
+        if "\0" in text:  # where a question to the index would end
+            return None
         grams = [text[at : at + _GRAM].replace('"', '""') for at in range(min(len(text) - _GRAM + 1, _GRAMS_ASKED))]
         return " ".join(f'"{gram}"' for gram in grams) if grams else None
 
