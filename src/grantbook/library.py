@@ -131,10 +131,15 @@ class OrganizationBook:
         self, user_id: str, access_level: str, entity_type: str, entity_id: str, *, as_of: datetime | None = None
     ) -> Decision:
         """May this user do this? Read `.allowed`. Raises NotFound for an unknown user or entity."""
-        question = Check(user_id=user_id, entity=EntityRef(entity_type, entity_id), access_level=access_level)
         if as_of is None and self._caller.is_system:
-            with self._desk.facts as facts:
-                return asking.check(self._desk, facts.current(self.id), SYSTEM_ASKER, question)
+            desk, facts = self._desk, self._desk.facts
+            facts.enter()
+            try:
+                held = facts.current(self.organization.id)
+                return asking.check(desk, held, SYSTEM_ASKER, user_id, access_level, (entity_type, entity_id))
+            finally:
+                facts.leave()
+        question = Check(user_id=user_id, entity=EntityRef(entity_type, entity_id), access_level=access_level)
         with self._reading(as_of) as reading:
             return decisions.check(reading, question)
 

@@ -5,8 +5,10 @@ database, as another process would.
 """
 
 import gc
+import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -141,11 +143,28 @@ def test_a_new_connection_does_not_take_what_is_held_for_what_is_new(tmp_path: P
     cache = FactCache(open_sqlite(url, FakeClock()), BUILT_IN, 1 << 30)
     require_agreement(cache, world, NOW, 1)
     cache.present._connection.driver_connection.close()  # type: ignore[attr-defined]
+    withdraw(other, world.organization_id, world.grants)
     with pytest.raises(StoreUnavailable), cache:
         pass
-    withdraw(other, world.organization_id, world.grants)
     require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants), NOW, 1)
     cache.close()
+
+
+def test_a_load_that_failed_is_not_taken_for_an_answer(tmp_path: Path) -> None:
+    world = crowd(3)
+    store = open_sqlite(f"sqlite:///{tmp_path}/book.db", FakeClock())
+    deposit(store, world.organization_id, world.facts)
+    for table in ("grants", "members", "entities"):
+        cache = FactCache(store, BUILT_IN, 1 << 30)
+        with closing(sqlite3.connect(tmp_path / "book.db")) as connection:
+            connection.execute(f"ALTER TABLE {table} RENAME TO lost")
+            for pair in world.pairs:
+                with pytest.raises(StoreUnavailable), cache:
+                    cache.current(world.organization_id).rank(*pair, NOW)
+            connection.execute(f"ALTER TABLE lost RENAME TO {table}")
+        require_agreement(cache, world, NOW, 1)
+        cache.close()
+    store.close()
 
 
 def test_a_held_grant_takes_no_more_memory_than_is_said_and_reckoned(tmp_path: Path) -> None:

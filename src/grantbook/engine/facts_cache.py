@@ -9,15 +9,16 @@ are applied: a changed grant takes the place of the one before it, anything else
 than that. What is not there is held too. Memory is bounded: what no question touched for the longest goes first.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
+from msgspec.structs import replace
 
+from grantbook.engine.groups import HeldGroups
 from grantbook.engine.held import (
     FOREVER,
     NONE,
@@ -33,13 +34,13 @@ from grantbook.engine.held import (
 )
 from grantbook.engine.lists import Lists
 from grantbook.model.errors import LimitExceeded
-from grantbook.model.facts import EVERYONE, EntityRef, Grant
+from grantbook.model.facts import EntityRef, Grant
 from grantbook.model.instants import Instant
-from grantbook.model.limits import MAX_CONTAINMENT_DEPTH, MAX_DEPARTMENT_DEPTH
-from grantbook.model.resolution import NO_ACCESS, OVERRIDE, Access
+from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
+from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES, Vocabulary
 from grantbook.store.history import fact_in
-from grantbook.store.port import Notice, Store
+from grantbook.store.port import Notice, StandingRow, Store
 
 UNKNOWN_USER: Final = -2
 UNKNOWN_ENTITY: Final = -3
@@ -55,7 +56,6 @@ _NAME_BYTES: Final = 100
 _GRANT_BYTES: Final = 200
 _ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
 _EPOCHS: Final = count()
-_EVERYONE: Final = name_of(*EVERYONE)
 
 Pair = tuple[str, tuple[str, str]]
 """A user, and an entity by type and id."""
@@ -63,9 +63,6 @@ Pair = tuple[str, tuple[str, str]]
 
 class TooMuchToLoad(Exception):
     """More is missing, or may have changed, than the caller is ready to wait for. Nothing was loaded."""
-
-
-_CAPABILITIES: Final = msgspec.json.Decoder(list[str])
 
 
 class FactCache:
@@ -112,7 +109,9 @@ class FactCache:
         Who does not look whether the store moved takes what was seen at the last look. Who may not load gets no more
         than what is held, unless the store answers in microseconds anyway. Raises StoreUnavailable.
         """
-        if not self._lock.acquire(timeout=-1 if waits else _PATIENCE_S):
+        if waits:
+            self._lock.acquire()
+        elif not self._lock.acquire(timeout=_PATIENCE_S):
             return False
         self.may_load = loads or self.present.is_local
         self._is_full = is_full and not self.present.is_local
@@ -192,6 +191,7 @@ class OrganizationFacts:
         self._older_entities: dict[tuple[str, str], HeldEntity] = {}
         self.lists = Lists()
         self._names: dict[str, str] = {}
+        self._groups = HeldGroups(cache.present, organization_id, self._names)
         self._shape = 0
         self._apply: dict[str, Callable[[Notice], None]] = {
             "Grant": self._apply_grant,
@@ -199,7 +199,7 @@ class OrganizationFacts:
             "DepartmentMember": lambda notice: self._drop_user(notice.target_id),
             "RoleAssignment": lambda notice: self._drop_user(notice.target_id),
             "Department": self._apply_department,
-            "Role": lambda notice: self._drop_users_of(name_of("role", notice.subject_id)),
+            "Role": self._apply_role,
             "Entity": lambda notice: self._drop_entities(notice.subject_id),
             "AccessTarget": lambda notice: self._drop_entities(notice.subject_id),
             "Containment": lambda notice: self._drop_entities(notice.target_id),
@@ -210,8 +210,17 @@ class OrganizationFacts:
 
     def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
         """The one of `ranks` for one pair."""
+        user, entity = self._users.get(user_id), self._entities.get(ref)
+        if user is not None and entity is not None and entity.is_plain and user.is_known and not self._is_deleted:
+            return rank_of(user, entity, at)
         rank = self._held_rank(user_id, ref, at)
-        return self.ranks([(user_id, ref)], at)[0] if rank == _NOT_HELD else rank
+        if rank == _NOT_HELD:
+            with self._reading() as version:
+                self._catch_up_to(version)
+                self._load_pair(user_id, EntityRef(*ref))
+                self._cache.loads += 1
+            rank = self._held_rank(user_id, ref, at)
+        return rank
 
     def ranks(self, pairs: Sequence[Pair], at: Instant, *, max_loads: int | None = None) -> list[int]:
         """The rung of each user's highest level on the entity; or NONE, UNKNOWN_USER, UNKNOWN_ENTITY.
@@ -224,11 +233,12 @@ class OrganizationFacts:
         missing = [position for position, rank in enumerate(found) if rank == _NOT_HELD]
         if max_loads is not None and len(missing) > max_loads:
             raise TooMuchToLoad
-        with self._reading():
-            if self.catch_up_in_reading():
+        with self._reading() as version:
+            if self._catch_up_to(version):
                 missing = list(range(len(pairs)))
             wanted = [pairs[position] for position in missing]
             self._load(wanted)
+            self._cache.loads += 1
         for position, rank in zip(missing, self._held_ranks(wanted, at), strict=True):
             found[position] = rank
         return found
@@ -237,8 +247,8 @@ class OrganizationFacts:
         """Whether the user is a member in any state, or named by a grant. Raises StoreUnavailable."""
         user = self._user(user_id)
         if user is None:
-            with self._reading():
-                self.catch_up_in_reading()
+            with self._reading() as version:
+                self._catch_up_to(version)
                 self._load_users([user_id])
             user = self._users[user_id]
         return user.is_known
@@ -247,8 +257,8 @@ class OrganizationFacts:
         """Whether the entity is there, archived or not. Raises StoreUnavailable."""
         entity = self._entity(ref)
         if entity is None:
-            with self._reading():
-                self.catch_up_in_reading()
+            with self._reading() as version:
+                self._catch_up_to(version)
                 self._load_entities([ref])
             entity = self._expect(ref)
         return entity.is_there
@@ -263,14 +273,26 @@ class OrganizationFacts:
         return NO_ACCESS if self._is_deleted else access_of(user, holders, self.id, at)
 
     def _held_ranks(self, pairs: Sequence[Pair], at: Instant) -> list[int]:
+        """Each as `_held_rank`. Pairs often come in a row about one user, and most give nothing, which is quick to see:
+        for a plain entity, where neither the user nor one of its sources is among them."""
         user_at, entity_at, otherwise = self._users.get, self._entities.get, self._held_rank
         found: list[int] = []
+        last, user = "", None
+        name, is_apart = "", frozenset[str]().isdisjoint
         for user_id, ref in pairs:
-            user, entity = user_at(user_id), entity_at(ref)
-            if user is not None and entity is not None and entity.is_plain and user.is_known:
-                found.append(rank_of(user, entity, at))
-            else:
+            if user_id != last:
+                last, user = user_id, user_at(user_id)
+                if user is not None:
+                    name, is_apart = user.name, user.who.isdisjoint
+            entity = entity_at(ref)
+            if user is None or entity is None or not entity.is_plain or not user.is_known:
                 found.append(otherwise(user_id, ref, at))
+                continue
+            sources = entity.sources
+            if sources is not None and is_apart(sources) and name not in entity.grants and not user.overriding:
+                found.append(NONE)
+            else:
+                found.append(rank_of(user, entity, at))
         return [min(rank, NONE) for rank in found] if self._is_deleted else found
 
     def _held_rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
@@ -284,7 +306,7 @@ class OrganizationFacts:
             return UNKNOWN_ENTITY
         if self._is_deleted:
             return NONE
-        if entity.is_plain:
+        if entity.is_plain or (not entity.containers and not entity.lacks_grants_to(user)):
             return rank_of(user, entity, at)
         if entity.settled != self._shape:
             holders = self._holders(entity)
@@ -320,9 +342,20 @@ class OrganizationFacts:
 
     # Loading, always within one reading of the store
 
+    def _load_pair(self, user_id: str, ref: EntityRef) -> None:
+        """As `_load` for one pair, with less ado where nothing contains the entity."""
+        if self._user(user_id) is None:
+            self._load_users((user_id,))
+        if self._entity(ref) is None:
+            self._load_entities((ref,))
+        user, entity = self._users[user_id], self._entities[ref]
+        if entity.containers:
+            self._load([(user_id, ref)])
+        elif user.is_known and entity.is_there and entity.lacks_grants_to(user):
+            self._load_grants_to({entity.ref: user.who - entity.grants.keys()})
+
     def _load(self, pairs: Sequence[Pair]) -> None:
         """Whatever decides about these pairs and is not held."""
-        self._cache.loads += 1
         user_ids = {user_id for user_id, _ in pairs if self._user(user_id) is None}
         if user_ids:
             self._load_users(user_ids)
@@ -336,37 +369,18 @@ class OrganizationFacts:
         self._load_grants(pairs)
 
     def _load_users(self, user_ids: Collection[str]) -> None:
-        states: dict[str, str] = {}
-        roles: dict[str, list[str]] = {id_: [] for id_ in user_ids}
-        overriding: dict[str, list[str]] = {id_: [] for id_ in user_ids}
-        parents: dict[str, dict[str, str | None]] = {id_: {} for id_ in user_ids}
-        for user_id, part, value, detail in self._present.standings(self.id, user_ids):
-            if part == "member":
-                states[user_id] = value
-            elif part == "department":
-                parents[user_id][value] = detail
-            else:
-                roles[user_id].append(value)
-                if detail is not None and OVERRIDE in detail and OVERRIDE in _CAPABILITIES.decode(detail):
-                    overriding[user_id].append(value)
-        strangers = [id_ for id_ in user_ids if id_ not in states]
+        standings = self._present.standings(self.id, user_ids)
+        spent = self._groups.load(standings)
+        rows: dict[str, list[StandingRow]] = {id_: [] for id_ in user_ids}
+        for row in standings:
+            rows[row[0]].append(row)
+        users = [self._groups.user(user_id, part) for user_id, part in rows.items()]
+        strangers = [user.id for user in users if not user.is_known]
         named = self._present.named_by_grants(self.id, strangers) if strangers else ()
-        for user_id in user_ids:
-            names = [name_of("user", user_id), _EVERYONE]
-            is_active = states.get(user_id) == "active"
-            if is_active:
-                _require_shallow(parents[user_id])
-                names.append(name_of("organization", self.id))
-                names += [name_of("role", id_) for id_ in roles[user_id]]
-                names += [name_of("department", id_) for id_ in parents[user_id]]
-            self._users[user_id] = HeldUser(
-                id=user_id,
-                is_known=user_id in states or user_id in named,
-                is_active=is_active,
-                who=frozenset(self._shared(names)),
-                overriding=tuple(overriding[user_id]) if is_active else (),
-            )
-            self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(names)
+        for user in users:
+            self._users[user.id] = replace(user, is_known=True) if user.id in named else user
+            spent += _USER_BYTES + _NAME_BYTES * len(user.who)
+        self._cache.spent_bytes += spent
 
     def _load_entities(self, refs: Collection[EntityRef]) -> None:
         types = self._cache.vocabulary
@@ -391,17 +405,17 @@ class OrganizationFacts:
             else:
                 containers.setdefault(entity.ref, []).append(EntityRef(other_type, other_id))
         for ref, entity in loaded.items():
-            if not entity.is_open:
-                entity.targets = frozenset(self._shared(targets.get(ref, ())))
+            if entity.is_open:
+                entity.add_source(name_of("organization", self.id))
+            else:
+                entity.targets = frozenset([self._names.setdefault(name, name) for name in targets.get(ref, ())])
+            for name in (entity.owner, *entity.targets):
+                entity.add_source(name)
             entity.containers = tuple(sorted(containers.get(ref, ())))
             self._entities[ref] = entity
             self._cache.spent_bytes += _ENTITY_BYTES + _NAME_BYTES * len(entity.targets)
 
     def _load_grants(self, pairs: Sequence[Pair]) -> None:
-        """The grants to the users alone, where an entity is asked about for the first time: it may be the last time.
-
-        All of them the next time, unless they are very many.
-        """
         wanted: dict[EntityRef, set[str]] = {}
         for user_id, ref in pairs:
             user, entity = self._user(user_id), self._expect(ref)
@@ -410,6 +424,10 @@ class OrganizationFacts:
             for holder, _ in self._holders(entity) or ():
                 if holder.lacks_grants_to(user):
                     wanted.setdefault(holder.ref, set()).update(user.who - holder.grants.keys())
+        self._load_grants_to(wanted)
+
+    def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
+        """Those to these alone the first time, which may be the last; the next time all, unless they are very many."""
         probed: dict[EntityRef, set[str]] = {}
         for ref, names in wanted.items():
             entity = self._expect(ref)
@@ -418,13 +436,13 @@ class OrganizationFacts:
             if not entity.is_whole:
                 probed[ref] = {name.partition(":")[2] for name in names}
                 entity.was_probed = True
-        if probed:
-            self._hold_grants(self._present.grants_to(self.id, probed))
+        if not probed:
+            return
+        rows = self._present.grants_to(self.id, probed)
         for ref in probed:
-            grants = self._expect(ref).grants
-            for name in wanted[ref]:
-                grants.setdefault(name)
+            self._expect(ref).grants.update(dict.fromkeys(wanted[ref]))
             self._cache.spent_bytes += _NAME_BYTES * len(wanted[ref])
+        self._hold_grants(rows)
 
     def _load_whole(self, entity: HeldEntity) -> None:
         rows = self._present.grants_on(self.id, entity.ref, limit=_MAX_WHOLE + 1)
@@ -442,22 +460,19 @@ class OrganizationFacts:
             if entity is None or entity.ref.id != entity_id or entity.ref.type != entity_type:
                 entity = self._expect(EntityRef(entity_type, entity_id))
             name = name_of(grantee_type, grantee_id)
-            entity.grants[names.setdefault(name, name)] = HeldGrant(
+            name = names.setdefault(name, name)
+            if grantee_type != "user":
+                entity.add_source(name)
+            entity.grants[name] = HeldGrant(
                 entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
             )
             known += 1
         self._cache.spent_bytes += _GRANT_BYTES * known
 
-    def _shared(self, names: Iterable[str]) -> list[str]:
-        """The same texts for the same principals: each is kept once."""
-        return [self._names.setdefault(name, name) for name in names]
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> AbstractContextManager[int]:
         if not self._cache.may_load:
             raise TooMuchToLoad
-        with self._present.reading():
-            yield
+        return self._present.reading()
 
     # What is held
 
@@ -489,7 +504,8 @@ class OrganizationFacts:
         """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
         self._older_users, self._users = self._users, {}
         self._older_entities, self._entities = self._entities, {}
-        self._names = {}
+        self._names.clear()
+        self._groups.clear()
         self._shape += 1
         self.lists.clear()
         return bool(self._older_users or self._older_entities)
@@ -500,6 +516,10 @@ class OrganizationFacts:
         """Become as new as the store is."""
         with self._reading():
             self.catch_up_in_reading()
+
+    def _catch_up_to(self, version: int) -> bool:
+        """Become as new as the state of that number, which is being read; whether anything changed."""
+        return not 0 <= version == self.version and self.catch_up_in_reading()
 
     def catch_up_in_reading(self) -> bool:
         """Become as new as the state that is being read; whether anything changed."""
@@ -523,6 +543,7 @@ class OrganizationFacts:
 
     def _forget(self) -> None:
         self._users, self._older_users, self._entities, self._older_entities = {}, {}, {}, {}
+        self._groups.clear()
         self._is_deleted = self._present.is_deleted(self.id)
         self.epoch = next(_EPOCHS)
         self._shape += 1
@@ -548,7 +569,12 @@ class OrganizationFacts:
                 if user is not None and not user.is_active:  # maybe only grants make the user known
                     self._drop_user(told.grantee_id)
 
+    def _apply_role(self, notice: Notice) -> None:
+        self._groups.drop_role(notice.subject_id)
+        self._drop_users_of(name_of("role", notice.subject_id))
+
     def _apply_department(self, notice: Notice) -> None:
+        self._groups.drop_departments()
         if notice.before is None:  # a membership may have been there before its department
             self._users, self._older_users = {}, {}
         else:
@@ -572,17 +598,3 @@ class OrganizationFacts:
                 self._entities.pop(ref, None)
                 self._older_entities.pop(ref, None)
             self._shape += 1
-
-
-def _require_shallow(parents: dict[str, str | None]) -> None:
-    """Raises LimitExceeded(department_depth) as the definition does."""
-    if len(parents) <= MAX_DEPARTMENT_DEPTH:
-        return
-    for department_id in parents:
-        line: list[str] = []
-        current: str | None = department_id
-        while current is not None and current in parents and current not in line:
-            line.append(current)
-            if len(line) > MAX_DEPARTMENT_DEPTH:
-                raise LimitExceeded(limit="department_depth", maximum=MAX_DEPARTMENT_DEPTH)
-            current = parents[current]

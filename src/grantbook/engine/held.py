@@ -16,6 +16,7 @@ from grantbook.model.vocabulary import EntityType
 NONE: Final = -1
 """The rung of somebody without access."""
 FOREVER: Final = 2**63 - 1
+_MAX_SOURCES: Final = 32
 Chain = tuple[EntityRef, ...]
 
 
@@ -37,6 +38,7 @@ class HeldUser(msgspec.Struct, frozen=True, gc=False):
     """Whom a user counts as. One whom the organization does not know is held too, as that."""
 
     id: str
+    name: str
     is_known: bool
     is_active: bool
     who: frozenset[str]
@@ -50,6 +52,8 @@ class HeldEntity(msgspec.Struct):
     `grants` says None where it is known that there is no grant; what it does not mention is known only if `is_whole`.
     `holders` is what contains it, itself first, each with its chain; good while `shape` is that of the organization.
     All of them are whole where `settled` is that too. `is_plain`: whole, and nothing contains it.
+    `sources` are all whom it is owned by, open to, listed for or granted to, except users whom a grant names, and maybe
+    more; None where they are too many to go through.
     """
 
     ref: EntityRef
@@ -62,6 +66,7 @@ class HeldEntity(msgspec.Struct):
     is_open: bool = False
     targets: frozenset[str] = frozenset()
     containers: tuple[EntityRef, ...] = ()
+    sources: tuple[str, ...] | None = ()
     grants: dict[str, HeldGrant | None] = {}
     is_whole: bool = False
     is_plain: bool = False
@@ -70,6 +75,11 @@ class HeldEntity(msgspec.Struct):
     holders: "Holders" = ()
     shape: int = -1
     settled: int = -1
+
+    def add_source(self, name: str) -> None:
+        """One more of them."""
+        if self.sources is not None and name not in self.sources:
+            self.sources = (*self.sources, name) if len(self.sources) < _MAX_SOURCES else None
 
     def admits(self, user: HeldUser) -> bool:
         """Whether a grant could give the user anything."""

@@ -25,17 +25,20 @@ from grantbook.service.values import valid_id
 from grantbook.store.port import Snapshot
 
 
-def check(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -> Decision:
+def check(
+    desk: Desk, facts: OrganizationFacts, asker: Asker, user_id: str, access_level: str, ref: tuple[str, str]
+) -> Decision:
     """As `decisions.check`, and raises the same. StoreUnavailable where facts cannot be loaded."""
-    kind = desk.vocabulary.types.get(question.entity.type)
-    rung = None if kind is None else kind.ranks.get(question.access_level)
-    if kind is None or rung is None:
-        raise refusal(desk.vocabulary, question, NONE)
-    rank = facts.rank(question.user_id, question.entity, desk.clock())
-    if rank < NONE or not asker.may_ask_about(question.user_id):
-        raise refusal(desk.vocabulary, question, rank)
-    level = kind.levels[rank] if rank >= 0 else None
-    return Decision(allowed=rank >= rung, access_level=level, revision=facts.revision)
+    kind = desk.vocabulary.types.get(ref[0])
+    rung = None if kind is None else kind.ranks.get(access_level)
+    rank = NONE
+    if kind is not None and rung is not None:
+        rank = facts.rank(user_id, ref, desk.clock())
+        if rank >= NONE and asker.may_ask_about(user_id):
+            level = kind.levels[rank] if rank >= 0 else None
+            return Decision(allowed=rank >= rung, access_level=level, revision=facts.revision)
+    question = Check(user_id=user_id, entity=EntityRef(*ref), access_level=access_level)
+    raise refusal(desk.vocabulary, question, rank)
 
 
 def check_many(
@@ -71,7 +74,7 @@ def check_many(
 
 def access(desk: Desk, facts: OrganizationFacts, asker: Asker, question: Check) -> Access:
     """The level and every path. Raises as `check`."""
-    check(desk, facts, asker, question)
+    check(desk, facts, asker, question.user_id, question.access_level, question.entity)
     return facts.access(question.user_id, question.entity, desk.clock())
 
 

@@ -42,9 +42,9 @@ class MemoryPresent:
         return 0
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[int]:
         with self._store.lock:
-            yield
+            yield self._store.commits
 
     def revision(self, organization_id: str) -> int:
         return self._store.head(organization_id).revision
@@ -62,15 +62,20 @@ class MemoryPresent:
         rows: list[StandingRow] = []
         with self._snapshot(organization_id) as snapshot:
             for member in snapshot.select(Member, {"user_id": set(user_ids)}):
-                rows.append(StandingRow(member.user_id, "member", member.state, None))
+                rows.append(StandingRow(member.user_id, "member", member.state))
             for assigned in snapshot.select(RoleAssignment, {"user_id": set(user_ids)}):
-                role = snapshot.find(Role, assigned.role_id)
-                detail = None if role is None else json.dumps(role.capabilities)
-                rows.append(StandingRow(assigned.user_id, "role", assigned.role_id, detail))
+                rows.append(StandingRow(assigned.user_id, "role", assigned.role_id))
             for joined in snapshot.select(DepartmentMember, {"user_id": set(user_ids)}):
-                for department in snapshot.departments_above([joined.department_id]):
-                    rows.append(StandingRow(joined.user_id, "department", department.id, department.parent_id))
+                rows.append(StandingRow(joined.user_id, "department", joined.department_id))
         return rows
+
+    def departments(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str | None]]:
+        with self._snapshot(organization_id) as snapshot:
+            return [(each.id, each.parent_id) for each in snapshot.departments_above(ids)]
+
+    def roles(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            return [(each.id, json.dumps(each.capabilities)) for each in snapshot.select(Role, {"id": set(ids)})]
 
     def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
         with self._snapshot(organization_id) as snapshot:

@@ -147,13 +147,11 @@ class Notice(NamedTuple):
 
 
 class StandingRow(NamedTuple):
-    """("member", state, None), ("role", role id, its capabilities as JSON or None where there is no such role),
-    ("department", id, parent id) for each department joined and all above it that are there."""
+    """("member", state), ("role", role id), ("department", id of one joined), whether or not these are there."""
 
     user_id: str
     part: str
     value: str
-    detail: str | None
 
 
 class OutlineRow(NamedTuple):
@@ -201,8 +199,9 @@ class Present(Protocol):
         """Within a reading: the number of the connection. What was read on another one may be of another history, such
         as that of a database that another has taken the place of."""
 
-    def reading(self) -> AbstractContextManager[None]:
-        """One state for every question within it. Raises StoreUnavailable."""
+    def reading(self) -> AbstractContextManager[int]:
+        """One state for every question within it, by the number that `version` has for that state; negative where
+        a store cannot tell it. Raises StoreUnavailable."""
 
     def revision(self, organization_id: str) -> int:
         """The newest revision; 0 for an unknown organization."""
@@ -215,6 +214,12 @@ class Present(Protocol):
 
     def standings(self, organization_id: str, user_ids: Collection[str]) -> Sequence[StandingRow]:
         """Membership, roles and departments of the users, in no promised order."""
+
+    def departments(self, organization_id: str, ids: Collection[str]) -> Sequence[tuple[str, str | None]]:
+        """Those of the departments that are there and all above them, each once, with the id of its parent."""
+
+    def roles(self, organization_id: str, ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        """Those of the roles that are there, with their capabilities as JSON."""
 
     def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
         """Those of the users whom a live grant names."""

@@ -4,11 +4,13 @@ A snapshot gives whole facts and costs a connection; here are the few columns th
 statements as possible, and the number that tells whether anything was written at all.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from types import TracebackType
+from typing import Any, Final
 
-from sqlalchemy import bindparam, literal, null, select, union_all
+from sqlalchemy import Engine, Text, bindparam, literal_column, null, select, union_all
 
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
@@ -25,223 +27,269 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.store.port import GrantRow, Notice, OutlineRow, StandingRow
-from grantbook.store.session import rows_of
-from grantbook.store.statements import Dialect, Prepared
+from grantbook.store.session import without_nul
+from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
 
-_VERSION = "PRAGMA data_version"
-_PLAIN_IDS = 32
+_PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
 
-class SqlPresent:
-    """See `port.Present`. Not for two threads at once."""
+class SqlPresent(ABC):
+    """See `port.Present`; a database tells of its own accord when it moved. Not for two threads at once."""
 
-    is_local = True
+    is_local: bool
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._statements = _Statements(dialect)
+        self._reading = _Reading(self)
         self._connection: Any = None
         self._cursor: Any = None
         self._connections = 0
 
-    def version(self) -> int:
-        try:
-            if self._cursor is None:
-                self._connect()
-            (version,) = self._cursor.execute(_VERSION).fetchone()
-        except self._dialect.errors as error:
-            self.close()
-            raise StoreUnavailable from error
-        return int(version) + (self._connections << 32)  # each connection counts for itself
+    @abstractmethod
+    def version(self) -> int: ...
 
-    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:  # noqa: ARG002
-        return True
+    @abstractmethod
+    def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool: ...
 
     def line(self) -> int:
         return self._connections
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        try:
-            if self._cursor is None:
-                self._connect()
-            self._cursor.execute(self._dialect.begin_read)
-            try:
-                yield
-            finally:
-                self._connection.rollback()
-        except self._dialect.errors as error:
-            self.close()
-            raise StoreUnavailable from error
+    def reading(self) -> "_Reading":
+        return self._reading
 
     def revision(self, organization_id: str) -> int:
-        found = self._rows(self._statements.revision(), tenant=organization_id)
+        found = self._rows("revision", organization_id)
         return int(found[0][0]) if found else 0
 
     def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
-        rows = self._rows(self._statements.notices(), tenant=organization_id, after=after, limit=limit)
-        return [Notice(*row) for row in rows]
+        return [Notice(*row) for row in self._rows("notices", organization_id, after, limit)]
 
     def is_deleted(self, organization_id: str) -> bool:
-        return bool(self._rows(self._statements.deleted(), tenant=organization_id))
+        return bool(self._rows("deleted", organization_id))
 
     def standings(self, organization_id: str, user_ids: Collection[str]) -> list[StandingRow]:
-        ids, count = self._ids(user_ids)
-        return cast("list[StandingRow]", self._rows(self._statements.standings(count), tenant=organization_id, **ids))
+        return self._rows_of("standings", user_ids, organization_id)
+
+    def departments(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str | None]]:
+        return self._rows_of("departments", ids, organization_id)
+
+    def roles(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str]]:
+        return self._rows_of("roles", ids, organization_id)
 
     def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
-        ids, count = self._ids(user_ids)
-        return {row[0] for row in self._rows(self._statements.named(count), tenant=organization_id, **ids)}
+        return {row[0] for row in self._rows_of("named", user_ids, organization_id)}
 
     def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> list[OutlineRow]:
-        ids, count = self._ids({entity.id for entity in entities})
-        return cast("list[OutlineRow]", self._rows(self._statements.outlines(count), tenant=organization_id, **ids))
+        return self._rows_of("outlines", {entity.id for entity in entities}, organization_id)
 
     def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> list[GrantRow]:
-        found: list[Any] = []
+        found: list[GrantRow] = []
         for entity, grantee_ids in wanted.items():
-            ids, count = self._ids(grantee_ids)
-            found += self._rows(
-                self._statements.grants_to(count), tenant=organization_id, type=entity.type, entity=entity.id, **ids
-            )
+            found += self._rows_of("grants_to", grantee_ids, organization_id, entity.type, entity.id)
         return found
 
     def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
-        values = {"tenant": organization_id, "type": entity.type, "entity": entity.id, "limit": limit}
-        return cast("list[GrantRow]", self._rows(self._statements.grants_on(), **values))
+        return self._rows("grants_on", organization_id, entity.type, entity.id, limit)
 
     def close(self) -> None:
         connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             connection.close()
 
+    def begin(self) -> int:
+        """What comes is read from one state, which has this version. Raises StoreUnavailable."""
+        try:
+            if self._cursor is None:
+                self._connect()
+            self._cursor.execute(self._dialect.begin_read)
+            return self._version_read()
+        except self._dialect.errors as error:
+            self.close()
+            raise StoreUnavailable from error
+
+    def end(self, error: BaseException | None) -> None:
+        """The other end of `begin`, after an error of the driver too. Raises StoreUnavailable."""
+        try:
+            self._cursor.execute("ROLLBACK")
+        except self._dialect.errors as worse:
+            error = worse
+        if isinstance(error, self._dialect.errors):
+            self.close()
+            raise StoreUnavailable from error
+
     def _connect(self) -> None:
         self._connection = self._dialect.engine.raw_connection()
         self._cursor = self._connection.cursor()
         self._connections += 1
 
-    def _ids(self, ids: Collection[str]) -> tuple[dict[str, Any], int]:
-        """The ids to bind, and in how many values; 0 is one list."""
-        if len(ids) <= _PLAIN_IDS:
-            return {f"id{position}": id_ for position, id_ in enumerate(ids)}, len(ids)
-        return {"ids": self._dialect.list_value(ids)}, 0
+    def _version_read(self) -> int:
+        """Within a reading, which version is read, if that can be told cheaply."""
+        return -1
 
-    def _rows(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
-        return rows_of(self._dialect, self._cursor, prepared, values)
+    def _rows_of(self, name: str, ids: Collection[str], *values: Any) -> list[Any]:
+        """As `_rows`, of the statement for so many ids."""
+        if not 0 < len(ids) <= _PLAIN_IDS:
+            return self._rows(name, *values, self._dialect.list_value(ids))
+        return self._rows(name, *values, *ids, count=len(ids))
+
+    def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
+        statement = self._statements.get(name, count)
+        try:
+            self._cursor.execute(statement.sql, statement.bind(values))
+        except self._dialect.unaskable:
+            askable = tuple(without_nul(value) for value in values)
+            if askable == values:
+                raise
+            self._cursor.execute(statement.sql, statement.bind(askable))
+        found: list[Any] = self._cursor.fetchall()
+        return found
+
+
+class _Reading:
+    """A block of `SqlPresent`, made once for all: they do not lie within each other."""
+
+    def __init__(self, present: SqlPresent) -> None:
+        self._present = present
+
+    def __enter__(self) -> int:
+        return self._present.begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._present.end(error)
+
+
+class _Statement:
+    """A statement as the driver takes it, whose values are given by place: cheaper than by name."""
+
+    __slots__ = ("bind", "sql")
+
+    def __init__(self, engine: Engine, statement: Any, names: Sequence[str]) -> None:
+        compiled = statement.compile(engine)
+        constants = {name: value for name, value in compiled.params.items() if name not in names}
+        names, fixed = [*names, *constants], tuple(constants.values())
+        self.sql = str(compiled)
+        self.bind: Callable[[tuple[Any, ...]], Any]
+        if not compiled.positional:
+            self.bind = lambda values: dict(zip(names, (*values, *fixed), strict=True))
+        elif list(compiled.positiontup) == names:
+            self.bind = lambda values: (*values, *fixed)
+        else:
+            pick = itemgetter(*(names.index(name) for name in compiled.positiontup))
+            self.bind = (lambda values: pick((*values, *fixed))) if fixed else pick
 
 
 class _Statements:
-    """Each compiled once, by how many ids it binds."""
+    """Each compiled once, by how many ids it binds, after what it binds else; 0 is all of them in one value."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._prepared: dict[Any, Prepared] = {}
+        self._prepared: dict[tuple[str, int], _Statement] = {}
+        grant = "tenant", "type", "entity"
+        self._made: Final[dict[str, tuple[Callable[[int], Any], tuple[str, ...]]]] = {
+            "revision": (self._revision, ("tenant",)),
+            "notices": (self._notices, ("tenant", "after", "limit")),
+            "deleted": (self._deleted, ("tenant",)),
+            "standings": (self._standings, ("tenant", "ids")),
+            "departments": (self._departments, ("tenant", "ids")),
+            "roles": (self._roles, ("tenant", "ids")),
+            "named": (self._named, ("tenant", "ids")),
+            "outlines": (self._outlines, ("tenant", "ids")),
+            "grants_to": (self._grants_to, (*grant, "ids")),
+            "grants_on": (self._grants_on, (*grant, "limit")),
+        }
 
-    def revision(self) -> Prepared:
-        return self._get("revision", lambda: select(heads.c.revision).where(_tenant(heads)))
+    def get(self, name: str, count: int) -> _Statement:
+        found = self._prepared.get((name, count))
+        if found is None:
+            make, names = self._made[name]
+            if count:
+                names = (*names[:-1], *_ids(count))
+            found = self._prepared[name, count] = _Statement(self._dialect.engine, make(count), names)
+        return found
 
-    def notices(self) -> Prepared:
-        return self._get(
-            "notices",
-            lambda: (
-                select(*(changes.c[name] for name in Notice._fields))
-                .where(_tenant(changes), changes.c.revision > bindparam("after"))
-                .order_by(changes.c.revision, changes.c.ordinal)
-                .limit(bindparam("limit"))
-            ),
+    def _revision(self, _: int) -> Any:
+        return select(heads.c.revision).where(_tenant(heads))
+
+    def _notices(self, _: int) -> Any:
+        return (
+            select(*(changes.c[name] for name in Notice._fields))
+            .where(_tenant(changes), changes.c.revision > bindparam("after"))
+            .order_by(changes.c.revision, changes.c.ordinal)
+            .limit(bindparam("limit"))
         )
 
-    def deleted(self) -> Prepared:
+    def _deleted(self, _: int) -> Any:
         table = FACT_TABLES[Organization]
-        return self._get("deleted", lambda: select(table.c.id).where(live(table), table.c.deleted_at.is_not(None)))
+        return select(table.c.id).where(live(table), table.c.deleted_at.is_not(None))
 
-    def standings(self, count: int) -> Prepared:
-        """Members; their roles with the capabilities; departments joined and all above, each with its parent."""
-
-        def build() -> Any:
-            members, joined, departments, assigned, roles = (
-                FACT_TABLES[kind] for kind in (Member, DepartmentMember, Department, RoleAssignment, Role)
+    def _standings(self, count: int) -> Any:
+        parts = (Member, "member", "state"), (RoleAssignment, "role", "role_id")
+        return union_all(
+            *(
+                select(table.c.user_id, _text(part), table.c[value]).where(
+                    live(table), self._is_in(table.c.user_id, count)
+                )
+                for kind, part, value in (*parts, (DepartmentMember, "department", "department_id"))
+                for table in [FACT_TABLES[kind]]
             )
-            first = select(joined.c.user_id, joined.c.department_id.label("id")).where(
-                live(joined), self._is_in(joined.c.user_id, count)
-            )
-            line = first.cte("line", recursive=True)
-            above = select(line.c.user_id, departments.c.parent_id).where(
-                live(departments), departments.c.id == line.c.id, departments.c.parent_id.is_not(None)
-            )
-            line = line.union(above)
-            return union_all(
-                select(members.c.user_id, literal("member"), members.c.state, null()).where(
-                    live(members), self._is_in(members.c.user_id, count)
-                ),
-                select(assigned.c.user_id, literal("role"), assigned.c.role_id, roles.c.capabilities)
-                .select_from(assigned.outerjoin(roles, _joins(assigned.c.role_id, roles)))
-                .where(live(assigned), self._is_in(assigned.c.user_id, count)),
-                select(line.c.user_id, literal("department"), departments.c.id, departments.c.parent_id).where(
-                    live(departments), departments.c.id == line.c.id
-                ),
-            )
-
-        return self._get(("standings", count), build)
-
-    def named(self, count: int) -> Prepared:
-        table = FACT_TABLES[Grant]
-        return self._get(
-            ("named", count),
-            lambda: (
-                select(table.c.grantee_id)
-                .where(live(table), self._is_in(table.c.grantee_id, count), table.c.grantee_type == "user")
-                .distinct()
-            ),
         )
 
-    def outlines(self, count: int) -> Prepared:
-        def build() -> Any:
-            things, targets, edges = (FACT_TABLES[kind] for kind in (Entity, AccessTarget, Containment))
-            part = things.c.entity_type, things.c.id, things.c.status, things.c.owner_type, things.c.owner_id
-            return union_all(
-                select(literal("entity"), *part, things.c.access_mode).where(
-                    live(things), self._is_in(things.c.id, count)
-                ),
-                select(
-                    literal("target"),
-                    *(targets.c.entity_type, targets.c.entity_id, null(), targets.c.target_type, targets.c.target_id),
-                    null(),
-                ).where(live(targets), self._is_in(targets.c.entity_id, count)),
-                select(
-                    literal("container"),
-                    *(edges.c.member_type, edges.c.member_id, null(), edges.c.container_type, edges.c.container_id),
-                    null(),
-                ).where(live(edges), self._is_in(edges.c.member_id, count)),
-            )
+    def _departments(self, count: int) -> Any:
+        table = FACT_TABLES[Department]
+        named = select(table.c.id, table.c.parent_id).where(live(table), self._is_in(table.c.id, count))
+        line = named.cte("line", recursive=True)
+        above = select(table.c.id, table.c.parent_id).where(live(table), table.c.id == line.c.parent_id)
+        return select(line.union(above))
 
-        return self._get(("outlines", count), build)
+    def _roles(self, count: int) -> Any:
+        table = FACT_TABLES[Role]
+        return select(table.c.id, table.c.capabilities).where(live(table), self._is_in(table.c.id, count))
 
-    def grants_to(self, count: int) -> Prepared:
+    def _named(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
-        return self._get(
-            ("grants_to", count),
-            lambda: _grants_on(table).where(self._is_in(table.c.grantee_id, count)),
+        is_user = table.c.grantee_type == _text("user")
+        return select(table.c.grantee_id).where(live(table), self._is_in(table.c.grantee_id, count), is_user).distinct()
+
+    def _outlines(self, count: int) -> Any:
+        things, targets, edges = (FACT_TABLES[kind] for kind in (Entity, AccessTarget, Containment))
+        part = things.c.entity_type, things.c.id, things.c.status, things.c.owner_type, things.c.owner_id
+        return union_all(
+            select(_text("entity"), *part, things.c.access_mode).where(live(things), self._is_in(things.c.id, count)),
+            select(
+                _text("target"),
+                *(targets.c.entity_type, targets.c.entity_id, null(), targets.c.target_type, targets.c.target_id),
+                null(),
+            ).where(live(targets), self._is_in(targets.c.entity_id, count)),
+            select(
+                _text("container"),
+                *(edges.c.member_type, edges.c.member_id, null(), edges.c.container_type, edges.c.container_id),
+                null(),
+            ).where(live(edges), self._is_in(edges.c.member_id, count)),
         )
 
-    def grants_on(self) -> Prepared:
-        return self._get("grants_on", lambda: _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit")))
+    def _grants_to(self, count: int) -> Any:
+        table = FACT_TABLES[Grant]
+        return _grants_on(table).where(self._is_in(table.c.grantee_id, count))
+
+    def _grants_on(self, _: int) -> Any:
+        return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))
 
     def _is_in(self, column: Any, count: int) -> Any:
         if count == 0:
             return self._dialect.is_in(column, "ids")
         if count == 1:
             return column == bindparam("id0")
-        return column.in_([bindparam(f"id{position}") for position in range(count)])
+        return column.in_([bindparam(name) for name in _ids(count)])
 
-    def _get(self, key: Any, build: Any) -> Prepared:
-        found = self._prepared.get(key)
-        if found is None:
-            found = self._prepared[key] = Prepared(self._dialect.engine, build())
-        return found
+
+def _ids(count: int) -> list[str]:
+    return [f"id{position}" for position in range(count)]
 
 
 def _grants_on(table: Any) -> Any:
@@ -255,5 +303,6 @@ def _tenant(table: Any) -> Any:
     return table.c.organization_id == bindparam("tenant")
 
 
-def _joins(role_id: Any, roles: Any) -> Any:
-    return (roles.c.id == role_id) & live(roles)
+def _text(word: str) -> Any:
+    """A word of ours that stands in the statement itself, and is not bound each time."""
+    return literal_column(f"'{word}'", Text)

@@ -18,16 +18,17 @@ def rows_of(dialect: Dialect, cursor: Any, prepared: Prepared, values: dict[str,
     try:
         cursor.execute(prepared.sql, prepared.bind(values))
     except dialect.unaskable:
-        askable = {name: _without_nul(value) for name, value in values.items()}
+        askable = {name: without_nul(value) for name, value in values.items()}
         if askable == values:
             raise
         cursor.execute(prepared.sql, prepared.bind(askable))
     return cast("list[Sequence[Any]]", cursor.fetchall())
 
 
-def _without_nul(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
+    """The value, or such texts as are in no book either."""
     if isinstance(value, list):
-        return [_without_nul(each) for each in value]
+        return [without_nul(each) for each in value]
     return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 

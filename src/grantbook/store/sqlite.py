@@ -35,8 +35,8 @@ from sqlalchemy.sql import table as sql_table
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
 from grantbook.store.migrations import migrate
-from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
+from grantbook.store.sqlite_present import SqlitePresent
 from grantbook.store.statements import Condition, Prepared
 from grantbook.store.tables import GRAMS, LATE_INDEXES, changes
 
@@ -116,8 +116,8 @@ class SqliteDialect:
         columns = [made.c[each.name] if each.name in _OWN else bindparam(each.name) for each in changes.c]
         return Prepared(self.engine, insert(changes).from_select([each.name for each in changes.c], select(*columns)))
 
-    def present(self) -> SqlPresent:
-        return SqlPresent(self)
+    def present(self) -> SqlitePresent:
+        return SqlitePresent(self)
 
     def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
         """Nothing: the file itself tells that it was written."""
