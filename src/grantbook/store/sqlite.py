@@ -82,6 +82,7 @@ class SqliteDialect:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"cannot make the directory of {path}: {error.strerror}") from error
+        self._path = path
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self._writing = Lock()
@@ -117,7 +118,7 @@ class SqliteDialect:
         return Prepared(self.engine, insert(changes).from_select([each.name for each in changes.c], select(*columns)))
 
     def present(self) -> SqlitePresent:
-        return SqlitePresent(self)
+        return SqlitePresent(self, self._path)
 
     def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
         """Nothing: the file itself tells that it was written."""
