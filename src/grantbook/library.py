@@ -166,24 +166,24 @@ class OrganizationBook:
         entity_type: str | None = None,
         access_level: str | None = None,
         as_of: datetime | None = None,
-    ) -> dict[EntityRef, Access]:
+    ) -> Mapping[EntityRef, Access]:
         """What the user reaches, ordered by type and id."""
         if as_of is None and self._caller.is_system:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
             )
-            return asking.get_list(self._desk, self.id, question).as_dict()
+            return asking.get_list(self._desk, self.id, question)
         with self._reading(as_of) as reading:
             return decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
 
     def users_of(
         self, entity_type: str, entity_id: str, *, access_level: str | None = None, as_of: datetime | None = None
-    ) -> dict[str, Access]:
+    ) -> Mapping[str, Access]:
         """Who reaches the entity, ordered by id."""
         if as_of is None and self._caller.is_system:
             ref = EntityRef(entity_type, entity_id)
             question = asking.users_of(self._desk, SYSTEM_ASKER, ref, access_level=access_level)
-            return asking.get_list(self._desk, self.id, question).as_dict()
+            return asking.get_list(self._desk, self.id, question)
         with self._reading(as_of) as reading:
             return decisions.users_of(reading, EntityRef(entity_type, entity_id), access_level=access_level)
 

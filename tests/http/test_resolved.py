@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from grantbook.engine.lists import KeptList
+from grantbook.engine.lists import Reached
 from grantbook.model.facts import EntityRef
 from grantbook.service import asking
 from grantbook.service.desk import Desk
@@ -54,6 +54,27 @@ def test_a_long_answer_holds_everything_once_and_in_order(desk: Desk, client: ht
         )
 
 
+def test_a_very_long_answer_is_made_apart_and_is_the_same(
+    desk: Desk, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = Tenant.found(desk)
+    person = tenant.person()
+    refs = [tenant.entity("vector_store") for _ in range(3)]
+    for ref in refs:
+        tenant.grant(ref, "write", person.user_id)
+    client.headers["X-API-Key"] = person.secret
+    path = f"{tenant.path}/users/{person.user_id}/resolved-access"
+    held = client.get(path).json()
+    tenant.grant(tenant.entity("vector_store"), "read", person.user_id)
+    whole = client.get(path).json()
+    monkeypatch.setattr(asking, "_MAX_HELD", 1)
+    tenant.grant(tenant.entity("vector_store"), "read", person.user_id)
+    apart = client.get(path).json()
+    ids = [[each["entity_id"] for each in told["entities"]] for told in (held, whole, apart)]
+    assert [len(each) for each in ids] == [3, 4, 5]
+    assert [each for each in apart["entities"] if each["entity_id"] in ids[1]] == whole["entities"]
+
+
 def test_nobody_waits_for_the_cache_within_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever holds the cache may wait for the store, which lets one at a time in where it is in memory."""
     with desk_at("memory:", FakeClock()) as desk, ThreadPoolExecutor(1) as pool:
@@ -62,7 +83,7 @@ def test_nobody_waits_for_the_cache_within_a_reading(monkeypatch: pytest.MonkeyP
         ref, get_list = tenant.entity(), asking.get_list
         asked: list[bool] = []
 
-        def as_another_holds_the_cache(*args: Any) -> KeptList:
+        def as_another_holds_the_cache(*args: Any) -> Reached[Any]:
             asked.append(pool.submit(can_be_locked, desk.store).result())
             return get_list(*args)
 

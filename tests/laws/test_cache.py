@@ -12,30 +12,32 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grantbook.engine import lookup
-from grantbook.engine.facts_cache import UNKNOWN_ENTITY, UNKNOWN_USER, FactCache, Pair
+from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE, name_of
+from grantbook.engine.lists import EntitiesOf, Part, UsersOf, Wanted
+from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER, Pair
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
-from grantbook.model.facts import Entity, EntityRef, Fact, Facts, Member
+from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, revised
 from grantbook.model.instants import Instant
-from grantbook.model.resolution import access
-from grantbook.model.vocabulary import BUILT_IN
-from grantbook.service import asking
-from grantbook.service.admission import SYSTEM_ASKER
-from grantbook.service.desk import Desk
+from grantbook.model.resolution import Access, access
+from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
 from grantbook.store.port import Store
 from grantbook.store.sqlite import open_sqlite
-from tests.laws.books import desk_of, settle
+from tests.laws.books import settle
 from tests.worlds import (
+    AUTHOR,
     DAY,
     NOW,
     ORGANIZATION,
+    PEOPLE,
     FakeClock,
     World,
     deposit,
@@ -103,25 +105,27 @@ def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store
         store.close()
 
 
+@sizes
 @FEWER
 @given(world=worlds(), data=st.data())
-def test_a_list_that_is_kept_is_the_list_of_now(shared_store: Store, world: World, data: st.DataObject) -> None:
-    """After any change and at any time, also between the moments at which grants begin and end."""
+def test_lists_are_those_of_now(shared_store: Store, max_bytes: int, world: World, data: st.DataObject) -> None:
+    """After any change, at any time, also between the moments at which grants begin and end, and at any page size."""
     world = settle(shared_store, world)
-    desk = desk_of(shared_store)
-    live: list[Fact] = list(world.facts)
-    gone: list[Fact] = []
-    for _ in range(5):
-        for at in data.draw(st.permutations(MOMENTS)):
-            desk.clock = lambda at=at: at  # type: ignore[misc]
-            require_lists(desk, world.with_facts(live), at)
-        going = data.draw(subsets(live, 2))
-        coming = data.draw(subsets(gone, 2)) if gone else []
-        live = [fact for fact in live if fact not in going] + coming
-        gone = [fact for fact in gone if fact not in coming] + going
-        withdraw(shared_store, world.organization_id, going)
-        deposit(shared_store, world.organization_id, coming)
-    desk.facts.close()
+    cache = FactCache(shared_store, BUILT_IN, max_bytes)
+    require_lists_seen(cache, world, data, lambda: shared_store)
+    cache.close()
+
+
+@FEWER
+@given(world=worlds(), data=st.data(), seed=st.integers())
+def test_lists_are_those_of_now_whichever_process_writes(
+    two_stores: tuple[Store, Store], world: World, data: st.DataObject, seed: int
+) -> None:
+    world = settle(two_stores[0], world)
+    cache = FactCache(two_stores[0], BUILT_IN, 1 << 30)
+    choose = Random(seed)
+    require_lists_seen(cache, world, data, lambda: choose.choice(two_stores))
+    cache.close()
 
 
 def test_an_entity_with_very_many_grants_is_never_held_whole(store: Store) -> None:
@@ -235,20 +239,84 @@ def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -
                 assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)
 
 
-def require_lists(desk: Desk, world: World, at: Instant) -> None:
-    """Of every user and every entity that is known, as made anew."""
-    with desk.store.snapshot(world.organization_id) as snapshot, desk.facts as cache:
-        facts = cache.current(world.organization_id)
-        users = [user_id for user_id in world.users if facts.knows(user_id)]
-        entities = [ref for ref in world.entities if facts.has(ref)]
-        reached = {user_id: lookup.entities_of(snapshot, BUILT_IN, user_id, at) for user_id in users}
-        reaching = {ref: lookup.users_of(snapshot, BUILT_IN, ref, at) for ref in entities}
-    for user_id in users:
-        question = asking.entities_of(desk, SYSTEM_ASKER, user_id)
-        assert asking.get_list(desk, world.organization_id, question).as_dict() == reached[user_id]
-    for ref in entities:
-        question = asking.users_of(desk, SYSTEM_ASKER, ref)
-        assert asking.get_list(desk, world.organization_id, question).as_dict() == reaching[ref]
+def require_lists_seen(cache: FactCache, world: World, data: st.DataObject, writer: Callable[[], Store]) -> None:
+    live: list[Fact] = list(world.facts)
+    gone: list[Fact] = []
+    for _ in range(3):
+        store = writer()
+        entity_type = data.draw(st.sampled_from((None, None, *BUILT_IN.types)))
+        limit = data.draw(st.sampled_from((1, 2, 100)))
+        for at in data.draw(subsets(MOMENTS, 2, at_least=1)):
+            level = data.draw(st.sampled_from((None, None, "read", "write", "admin", "use")))
+            require_lists(cache, store, world, at, entity_type, level, limit)
+        going = data.draw(subsets(live, 3))
+        coming = data.draw(subsets(gone, 3)) if gone else []
+        live = [fact for fact in live if fact not in going] + coming
+        gone = [fact for fact in gone if fact not in coming] + going
+        withdraw(store, world.organization_id, going)
+        deposit(store, world.organization_id, coming)
+        known = [fact for fact in live if isinstance(fact, Entity)]
+        if known:
+            old = data.draw(st.sampled_from(known))
+            owner = data.draw(st.sampled_from((old.owner, *PEOPLE)))
+            new = revised(
+                old,
+                name="Another name",
+                status=data.draw(st.sampled_from(ENTITY_STATUSES)),
+                access_mode=data.draw(st.sampled_from(ACCESS_MODES)),
+                owner_type=owner.type,
+                owner_id=owner.id,
+            )
+            live[live.index(old)] = new
+            with store.transaction(world.organization_id, AUTHOR) as book:
+                book.replace(old, new, "updated")
+
+
+def require_lists(
+    cache: FactCache,
+    store: Store,
+    world: World,
+    at: Instant,
+    entity_type: str | None,
+    level: str | None,
+    limit: int,
+) -> None:
+    """Of every user and every entity that is known, as the definition makes them of facts that are loaded anew."""
+    with store.snapshot(world.organization_id) as snapshot:
+        expected: dict[Wanted, dict[Any, Access]] = {
+            EntitiesOf(user_id, entity_type, level): lookup.entities_of(
+                snapshot, BUILT_IN, user_id, at, entity_type=entity_type, access_level=level
+            )
+            for user_id in world.users
+        }
+        for ref in world.entities:
+            if snapshot.find(Entity, *ref) and level in (None, *BUILT_IN.entity_type(ref.type).levels):
+                found = lookup.users_of(snapshot, BUILT_IN, ref, at, access_level=level)
+                expected[UsersOf(ref, level)] = found
+    for wanted, whole in expected.items():
+        assert dict(pages(cache, world, wanted, at, limit)) == whole
+        with cache:
+            facts = cache.current(world.organization_id)
+            told = facts.lists.get_whole(wanted, at)
+            assert told is not None
+            assert [*told] == [*whole]
+            assert told == whole
+            assert {path.source for each in whole.values() for path in each.paths} <= told.sources
+
+
+def pages(cache: FactCache, world: World, wanted: Wanted, at: Instant, limit: int) -> Iterator[tuple[Any, Access]]:
+    """What all pages hold, one after the other."""
+    after, total, count = None, None, 0
+    while True:
+        with cache:
+            page = cache.current(world.organization_id).lists.get_page(wanted, at, Part(after, 0, limit))
+        assert page.total == total or total is None
+        yield from zip(page.places, page.accesses, strict=True)
+        total, count = page.total, count + len(page.places)
+        if not page.has_more:
+            assert count == total
+            return
+        after = page.places[-1]
 
 
 def expected_rank(facts: Facts, world: World, pair: Pair, at: Instant) -> int:

@@ -4,7 +4,8 @@ Whom a grant names is one text, "user:usr_1", since a text knows its hash; a lev
 The answers equal `model.resolution`, which a law of the tests states for every store and size of the cache.
 """
 
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, Final
 
 import msgspec
 
@@ -59,6 +60,7 @@ class HeldEntity(msgspec.Struct):
     ref: EntityRef
     kind: EntityType
     is_bound: bool
+    name: str = ""
     is_there: bool = False
     is_active: bool = False
     owner: str = ""
@@ -101,6 +103,66 @@ class HeldEntity(msgspec.Struct):
 
 
 Holders = tuple[tuple[HeldEntity, Chain], ...]
+Ids = dict[str, dict[str, int]]
+"""Ids by the type of entity, each with a rung."""
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """A grant with a window, and what it leads to while it is in force: by type, with the entity that it is on."""
+
+    grant: HeldGrant
+    reached: dict[str, tuple[str, ...]]
+
+    def is_in_force(self, at: Instant) -> bool:
+        return self.grant.starts_at <= at < self.grant.expires_at
+
+
+class HeldPrincipal(msgspec.Struct, frozen=True):
+    """What somebody is given, whom grants can name: only what is active. It never changes; another takes its place.
+
+    `granted` has the grants without a window, by type and id of the entity, `timed` the others; `below` what lies
+    within what is granted, at the highest rung; `standing` what is reached without a grant, by active members.
+    `idle` has ids of what would be reached if it, or what contains it, were there and active.
+    """
+
+    granted: dict[str, dict[str, HeldGrant]]
+    below: Ids
+    timed: dict[EntityRef, Timed]
+    standing: Ids
+    idle: frozenset[str]
+
+    def leads_to(self, entity_ids: set[str]) -> bool:
+        """Whether a change of what has one of the ids, whatever its type, may change what grants and listings give."""
+        parts: tuple[Mapping[str, Any], ...] = (*self.granted.values(), *self.below.values(), *self.standing.values())
+        return (
+            not self.idle.isdisjoint(entity_ids)
+            or any(not ids.keys().isdisjoint(entity_ids) for ids in parts)
+            or any(not entity_ids.isdisjoint(ids) for each in self.timed.values() for ids in each.reached.values())
+        )
+
+    def grants(self, entity_type: str, at: Instant) -> Iterator[Mapping[str, HeldGrant]]:
+        """The grants in force on entities of the type, by id: once without a window, once with one."""
+        yield self.granted.get(entity_type, {})
+        yield {
+            ref.id: each.grant for ref, each in self.timed.items() if ref.type == entity_type and each.is_in_force(at)
+        }
+
+    def reached(self, entity_type: str, lowest: int, at: Instant, *, standing: bool) -> Iterator[Iterable[str]]:
+        """Ids of the type that are reached at the rung `lowest` or above, each any number of times."""
+        granted, below = self.granted.get(entity_type), self.below.get(entity_type)
+        if granted:
+            yield granted if lowest <= 0 else [id_ for id_, grant in granted.items() if grant.rank >= lowest]
+        for ids in (below, self.standing.get(entity_type) if standing else None):
+            if ids:
+                yield ids if lowest <= 0 else [id_ for id_, rank in ids.items() if rank >= lowest]
+        for each in self.timed.values():
+            if each.grant.rank >= lowest and each.is_in_force(at):
+                yield each.reached.get(entity_type, ())
+
+
+Sources = Mapping[str, Sequence[tuple[Principal, Mapping[str, HeldGrant]]]]
+"""Grants to those whom a user counts as, by the type of entity, then by whom, then by id."""
+Granted = Mapping[EntityRef, Sequence[tuple[Principal, HeldGrant]]]
 
 
 def rank_of(user: HeldUser, entity: HeldEntity, at: Instant) -> int:
@@ -136,46 +198,83 @@ def rank_within(user: HeldUser, holders: Holders, at: Instant) -> int:
 
 def access_of(user: HeldUser, holders: Holders, organization_id: str, at: Instant) -> Access:
     """The level with every path, as `resolution.access_of`, for the first of the holders."""
-    entity = holders[0][0]
-    if not entity.admits(user):
-        return NO_ACCESS
-    kind = entity.kind
-    found = [
-        Path(
-            type="direct" if source.type == "user" else source.type,
-            access_level=kind.levels[grant.rank],
-            source=source,
-            grant_id=grant.id,
-            through=chain,
-        )
+    kind = holders[0][0].kind
+    granted = [
+        grant_path(principal_of(name), kind.levels[grant.rank], grant.id, chain)
         for holder, chain in holders
         for name in holder.grants.keys() & user.who
         for grant in [holder.grants[name]]
         if grant is not None and grant.starts_at <= at < grant.expires_at
-        for source in [_principal(name)]
     ]
+    return _access(user, holders[0][0], granted, organization_id)
+
+
+def grants_on(refs: Iterable[EntityRef], sources: Sources) -> Granted:
+    """The grants on each of the entities that has any, by all the sources."""
+    found: dict[EntityRef, list[tuple[Principal, HeldGrant]]] = {}
+    for ref in refs:
+        id_ = ref.id
+        granted = [(source, grants[id_]) for source, grants in sources.get(ref.type, ()) if id_ in grants]
+        if granted:
+            found[ref] = granted
+    return found
+
+
+def access_by(user: HeldUser, holders: Holders, granted: Granted, organization_id: str) -> Access:
+    """As `access_of`, by the grants that are held of those whom the user counts as, and not of the entities."""
+    levels = holders[0][0].kind.levels
+    found = [
+        grant_path(source, levels[grant.rank], grant.id, chain)
+        for holder, chain in holders
+        if holder.ref in granted
+        for source, grant in granted[holder.ref]
+    ]
+    return _access(user, holders[0][0], found, organization_id)
+
+
+def _access(user: HeldUser, entity: HeldEntity, granted: list[Path], organization_id: str) -> Access:
+    if not entity.admits(user):
+        return NO_ACCESS
     if user.is_active:
-        found += _standing_paths(user, entity, organization_id)
+        granted += standing_paths(entity, user.who, user.overriding, organization_id)
+    return access_with(entity.kind, granted)
+
+
+def access_with(kind: EntityType, found: list[Path]) -> Access:
+    """The access that these paths give."""
     ordered = in_order(kind, found)
     return Access(level=ordered[0].access_level, paths=ordered) if ordered else NO_ACCESS
 
 
-def _standing_paths(user: HeldUser, entity: HeldEntity, organization_id: str) -> list[Path]:
+def grant_path(source: Principal, access_level: str, grant_id: str, chain: Chain) -> Path:
+    """The path by a grant to `source`."""
+    return Path(
+        type="direct" if source.type == "user" else source.type,
+        access_level=access_level,
+        source=source,
+        grant_id=grant_id,
+        through=chain,
+    )
+
+
+def standing_paths(entity: HeldEntity, who: Set[str], overriding: Iterable[str], organization_id: str) -> list[Path]:
+    """What needs no grant, for active members who count as these, with these roles that override all permissions."""
     kind = entity.kind
     found: list[Path] = []
-    if entity.owner in user.who:
+    if entity.owner in who:
         level = kind.levels[entity.owner_rank]
-        found.append(Path(type="owner", access_level=level, source=_principal(entity.owner)))
+        found.append(Path(type="owner", access_level=level, source=principal_of(entity.owner)))
     if entity.is_open:
         source = Principal("organization", organization_id)
         found.append(Path(type="access_mode", access_level=kind.lowest_level, source=source))
-    for target in entity.targets & user.who:
-        found.append(Path(type="access_mode", access_level=kind.lowest_level, source=_principal(target)))
-    for role_id in user.overriding:
+    for target in entity.targets & who:
+        found.append(Path(type="access_mode", access_level=kind.lowest_level, source=principal_of(target)))
+    for role_id in overriding:
         found.append(Path(type="capability", access_level=kind.top_level, source=Principal("role", role_id)))
     return found
 
 
-def _principal(name: str) -> Principal:
+def principal_of(name: str) -> Principal:
+    """The principal that is one text."""
     type_, _, id_ = name.partition(":")
     return Principal(type_, id_)

@@ -1,79 +1,268 @@
-"""Whole lists of the present, kept as long as nothing that they follow from changes.
+"""Lists of the present, from both sides: what a user reaches, and who reaches an entity.
 
-A list is made by the definition over facts loaded for it (`lookup`), which takes milliseconds; kept, its pages take
-microseconds. A grant that changes drops the lists of those whom it names, and of what it is on; a person's directory
-entry drops that person's list and the lists of people; anything else drops them all.
+A list is the union of what is held of everybody whom the user counts as, or of everybody who is named on the entity:
+ids in order, and nothing else. Why something is reached is worked out only for what is shown. Both are kept as long
+as nothing that they follow from changes: a grant that changes drops the lists of those whom it names, and of
+what it is on; a person's directory entry drops that person's list and the lists of people; anything else drops all.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-import msgspec
-
-from grantbook.engine import lookup
-from grantbook.engine.held import FOREVER
-from grantbook.model.facts import EntityRef, Facts
+from grantbook.engine.held import (
+    FOREVER,
+    Chain,
+    HeldUser,
+    Holders,
+    Sources,
+    access_by,
+    access_with,
+    grant_path,
+    grants_on,
+    principal_of,
+    standing_paths,
+)
+from grantbook.engine.list_facts import OPEN, OVERRIDING, ListFacts
+from grantbook.model.facts import EVERYONE, EntityRef, Principal
 from grantbook.model.instants import Instant
-from grantbook.model.resolution import Access, principals, reach
-from grantbook.model.vocabulary import Vocabulary
-from grantbook.store.port import Notice, Snapshot
+from grantbook.model.resolution import Access, Path
+from grantbook.model.vocabulary import EntityType, Vocabulary
+from grantbook.store.port import GrantRow, Notice, Present
 
-ITEM_BYTES: Final = 700
+if TYPE_CHECKING:
+    from grantbook.engine.organization_facts import OrganizationFacts
+
+LIST_BYTES: Final = 1_000
+ITEM_BYTES: Final = 20
+WHOLE_ITEM_BYTES: Final = 70
+DIRECT_BYTES: Final = 500
+SHOWN_BYTES: Final = 500
+_ALL_GRANTS: Final = 2**31 - 1
 _ABOUT_PEOPLE: Final = {"Member": "subject_id", "DepartmentMember": "target_id", "RoleAssignment": "target_id"}
+Place = TypeVar("Place", EntityRef, str)
 
 
-class KeptList(msgspec.Struct, frozen=True):
-    """What one user reaches, or who reaches one entity: ordered places, and the access of each.
+class EntitiesOf(NamedTuple):
+    """What does the user reach, of that type, at that level or above? A level counts for the types that have it."""
 
-    True from `since` until `until`, exclusive: the nearest moments at which a grant begins or ends. `grantees` and
-    `entities` are the ids of what it follows from.
-    """
+    user_id: str
+    entity_type: str | None = None
+    access_level: str | None = None
 
-    places: tuple[Any, ...]
-    accesses: tuple[Access, ...]
-    names: tuple[str, ...]
+
+class UsersOf(NamedTuple):
+    """Who reaches the entity, at that level or above?"""
+
+    entity: EntityRef
+    access_level: str | None = None
+
+
+Wanted: TypeAlias = EntitiesOf | UsersOf
+
+
+class Part(NamedTuple):
+    """So many after a place, or after the first ones."""
+
+    after: Any
+    skip: int
+    limit: int
+
+
+class ListPage(NamedTuple):
+    """A part of a list, in order, and how many are in the whole."""
+
+    places: Sequence[Any]
+    accesses: Sequence[Access]
+    total: int
+    has_more: bool
+
+
+class Reached(Mapping[Place, Access], Generic[Place]):
+    """A whole list: the access by place, in order, each worked out when it is asked for."""
+
+    def __init__(self, kept: "KeptEntities | KeptUsers") -> None:
+        self._kept: Any = kept
+        self._held: Any = kept.held
+        self._access: Callable[[Any, Any], Access] | None = None
+
+    def __getitem__(self, place: Place) -> Access:
+        if self._access is None:
+            self._access = self._kept.accesses(self._held.values())
+        return self._access(place, self._held[place])
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._held
+
+    @property
+    def sources(self) -> frozenset[Principal]:
+        """Whomever the paths may name."""
+        found: frozenset[Principal] = self._kept.principals()
+        return found
+
+    def name(self, place: Place) -> str:
+        """What the entity at this place is called."""
+        found: str = self._held[place][0][0].name
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """True from `since` until `until`, exclusive: the nearest moments at which a grant begins or ends. `grantees`
+    and `entities` are the ids of what it follows from; `shown` has the access of what was on a page."""
+
     since: Instant
     until: Instant
-    user_id: str | None
-    grantees: frozenset[str]
-    entities: frozenset[str]
+    organization_id: str
+    user_id: str | None = None
+    grantees: frozenset[str] = frozenset()
+    entities: frozenset[str] = frozenset()
+    shown: dict[Any, Access] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[Any, Access]:
-        """The access by place, in order."""
-        return dict(zip(self.places, self.accesses, strict=True))
 
-    def first_after(self, place: EntityRef | str) -> int:
+@dataclass(slots=True, kw_only=True)
+class KeptEntities(Kept):
+    """What one user reaches: by type the ids, all in order. `held` has what decides, where all was asked for."""
+
+    user: HeldUser
+    sources: Sources
+    ids: tuple[tuple[str, list[str]], ...]
+    held: dict[EntityRef, Holders] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(ids) for _, ids in self.ids)
+
+    @property
+    def taken_bytes(self) -> int:
+        """About how much memory it takes beside what is shared."""
+        return ITEM_BYTES * len(self)
+
+    def places(self, first: int, limit: int) -> list[EntityRef]:
+        found: list[EntityRef] = []
+        for type_, ids in self.ids:
+            if first < len(ids):
+                found += [EntityRef(type_, id_) for id_ in ids[first : first + limit - len(found)]]
+            first = max(0, first - len(ids))
+            if len(found) == limit:
+                break
+        return found
+
+    def first_after(self, place: EntityRef) -> int:
         """The position of the first place after this one."""
-        return bisect_right(self.places, place)
+        first = 0
+        for type_, ids in self.ids:
+            if type_ < place.type:
+                first += len(ids)
+            elif type_ == place.type:
+                first += bisect_right(ids, place.id)
+        return first
+
+    def accesses(self, held: Iterable[Holders]) -> Callable[[EntityRef, Holders], Access]:
+        """How to tell the access to these."""
+        refs = {holder.ref for holders in held for holder, _ in holders}
+        granted = grants_on(refs, self.sources)
+        return lambda _, holders: access_by(self.user, holders, granted, self.organization_id)
+
+    def principals(self) -> frozenset[Principal]:
+        """Whomever the paths may name."""
+        return frozenset(principal_of(name) for name in self.user.who)
+
+
+@dataclass(slots=True, kw_only=True)
+class KeptUsers(Kept):
+    """Who reaches one entity, in order. `direct` has the paths of one user alone, `shared` those of many."""
+
+    kind: EntityType
+    ids: list[str]
+    direct: dict[str, list[Path]]
+    shared: list[tuple[Path, frozenset[str]]]
+    held: dict[str, None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def taken_bytes(self) -> int:
+        """About how much memory it takes beside what is shared."""
+        return ITEM_BYTES * len(self.ids) + DIRECT_BYTES * len(self.direct)
+
+    def places(self, first: int, limit: int) -> list[str]:
+        return self.ids[first : first + limit]
+
+    def first_after(self, place: str) -> int:
+        """The position of the first place after this one."""
+        return bisect_right(self.ids, place)
+
+    def accesses(self, _: object) -> Callable[[str, None], Access]:
+        """How to tell the access of any of them."""
+        return lambda user_id, _: self._access(user_id)
+
+    def _access(self, user_id: str) -> Access:
+        shared = [path for path, users in self.shared if user_id in users]
+        return access_with(self.kind, [*self.direct.get(user_id, ()), *shared])
+
+    def principals(self) -> frozenset[Principal]:
+        """Whomever the paths may name."""
+        paths = chain((path for path, _ in self.shared), *self.direct.values())
+        return frozenset(path.source for path in paths)
 
 
 class Lists:
-    """The lists of one organization, by their questions."""
+    """The lists of one organization, by what was wanted."""
 
-    def __init__(self) -> None:
-        self._kept: dict[object, KeptList] = {}
+    def __init__(self, facts: "OrganizationFacts", present: Present, vocabulary: Vocabulary) -> None:
+        self._facts = facts
+        self._present = present
+        self._vocabulary = vocabulary
+        self._from = ListFacts(facts.id, present, vocabulary, facts.spend)
+        self._kept: dict[Wanted, KeptEntities | KeptUsers] = {}
 
-    def find(self, question: object, at: Instant) -> KeptList | None:
-        """The list, if it is kept and true at that time."""
-        found = self._kept.get(question)
-        return found if found is not None and found.since <= at < found.until else None
+    def find_page(self, wanted: Wanted, at: Instant, part: Part) -> ListPage | None:
+        """The page, if nothing has to be loaded for it."""
+        kept = self._find(wanted, at)
+        return None if kept is None else self._page(kept, part)
 
-    def keep(self, question: object, answer: KeptList) -> int:
-        """Keep a list of the newest state; about how many bytes it takes."""
-        self._kept[question] = answer
-        return ITEM_BYTES * (len(answer.places) + 1)
+    def get_page(self, wanted: Wanted, at: Instant, part: Part) -> ListPage:
+        """The page, with whatever must be loaded for it. Raises StoreUnavailable."""
+        page = self.find_page(wanted, at, part)
+        if page is None:
+            with self._present.reading():
+                self._facts.catch_up_in_reading()
+                page = self._page(self._get(wanted, at), part, loads=True)
+        if page is None:
+            raise RuntimeError("facts that were just loaded are not held")
+        return page
+
+    def get_whole(self, wanted: Wanted, at: Instant, *, at_most: int | None = None) -> Reached[Any] | None:
+        """All of it; None where that is more than `at_most` and not held yet. Raises StoreUnavailable."""
+        kept = self._find(wanted, at)
+        if kept is None or kept.held is None:
+            with self._present.reading():
+                self._facts.catch_up_in_reading()
+                kept = self._get(wanted, at)
+                if at_most is not None and len(kept) > at_most:
+                    return None
+                self._hold(kept)
+        return Reached(kept)
 
     def clear(self) -> None:
         self._kept.clear()
+        self._from.clear()
 
-    def apply(self, notices: Iterable[Notice]) -> None:
+    def apply(self, notices: Sequence[Notice]) -> None:
         """Drop what the changes may touch: the lists are gone through once, however many changes there are."""
-        if not self._kept:
-            return
         users: set[str | None] = set()
         grantees: set[str | None] = set()
         entities: set[str] = set()
+        self._from.apply(notices)
         for notice in notices:
             if notice.kind == "Grant":
                 grantees.add(notice.target_id)
@@ -81,69 +270,177 @@ class Lists:
             elif notice.kind in _ABOUT_PEOPLE:
                 users |= {None, getattr(notice, _ABOUT_PEOPLE[notice.kind])}
             elif notice.kind != "ApiKey":
-                self.clear()
-                return
+                self._kept.clear()
         self._kept = {
-            question: each
-            for question, each in self._kept.items()
+            wanted: each
+            for wanted, each in self._kept.items()
             if each.user_id not in users and grantees.isdisjoint(each.grantees) and entities.isdisjoint(each.entities)
         }
 
+    def _find(self, wanted: Wanted, at: Instant) -> KeptEntities | KeptUsers | None:
+        found = self._kept.get(wanted)
+        return found if found is not None and found.since <= at < found.until else None
 
-def of_entities(
-    snapshot: Snapshot,
-    vocabulary: Vocabulary,
-    user_id: str,
-    at: Instant,
-    *,
-    entity_type: str | None,
-    access_level: str | None,
-) -> KeptList:
-    """What a user reaches, ordered by type and id, with the name of each."""
-    found, facts = lookup.resolve(snapshot, vocabulary, user_id, at, entity_type=entity_type)
-    if access_level is not None:
-        found = {ref: each for ref, each in found.items() if lookup.reaches(vocabulary, ref, each, access_level)}
-    since, until = _window(facts, at)
-    return KeptList(
-        places=tuple(found),
-        accesses=tuple(found.values()),
-        names=tuple(facts.entities[ref].name for ref in found),
-        since=since,
-        until=until,
-        user_id=user_id,
-        grantees=frozenset(who.id for who in principals(facts, user_id)),
-        entities=frozenset(),
-    )
+    def _page(self, kept: KeptEntities | KeptUsers, part: Part, *, loads: bool = False) -> ListPage | None:
+        first = part.skip if part.after is None else kept.first_after(part.after)
+        places: Sequence[Any] = kept.places(first, part.limit)
+        missing = [place for place in places if place not in kept.shown]
+        if missing:
+            held: Sequence[Any] | None = [None] * len(missing)
+            if isinstance(kept, KeptEntities):
+                held = self._facts.holders_of(missing, loads=loads)
+            if held is None:
+                return None
+            access: Callable[[Any, Any], Access] = kept.accesses(held)
+            kept.shown.update((place, access(place, each)) for place, each in zip(missing, held, strict=True))
+            self._facts.spend(SHOWN_BYTES * len(missing))
+        accesses = [kept.shown[place] for place in places]
+        return ListPage(places, accesses, len(kept), len(kept) > first + len(places))
+
+    def _hold(self, kept: KeptEntities | KeptUsers) -> None:
+        if isinstance(kept, KeptUsers):
+            kept.held = dict.fromkeys(kept.ids)
+        elif kept.held is None:
+            held = self._facts.holders_of(kept.places(0, len(kept)), loads=True) or ()
+            kept.held = {holders[0][0].ref: holders for holders in held}
+        self._facts.spend(WHOLE_ITEM_BYTES * len(kept))
+
+    # Making, always within one reading of the store
+
+    def _get(self, wanted: Wanted, at: Instant) -> KeptEntities | KeptUsers:
+        found = self._find(wanted, at)
+        if found is None:
+            made = self._entities_of(wanted, at) if isinstance(wanted, EntitiesOf) else self._users_of(wanted, at)
+            found = self._kept[wanted] = made
+            self._facts.spend(LIST_BYTES + made.taken_bytes)
+        return found
+
+    def _entities_of(self, wanted: EntitiesOf, at: Instant) -> KeptEntities:
+        facts, user = self._facts, self._facts.load_user(wanted.user_id)
+        names = [*user.who, *([OPEN] if user.is_active else []), *([OVERRIDING] if user.overriding else [])]
+        given = self._from.principals(names)
+        ids: list[tuple[str, list[str]]] = []
+        for name, kind in sorted(self._vocabulary.types.items()):
+            lowest = 0 if wanted.access_level is None else kind.ranks.get(wanted.access_level)
+            if lowest is None or wanted.entity_type not in {None, name} or facts.is_deleted:
+                continue
+            if kind.is_bound and not user.is_active:
+                continue
+            parts = [each.reached(name, lowest, at, standing=user.is_active) for each in given]
+            if found := dict.fromkeys(chain.from_iterable(chain.from_iterable(parts))):
+                ids.append((name, sorted(found)))
+        moments = (
+            moment
+            for each in given
+            for timed in each.timed.values()
+            for moment in (timed.grant.starts_at, timed.grant.expires_at)
+        )
+        since, until = _around(at, moments)
+        return KeptEntities(
+            since=since,
+            until=until,
+            organization_id=facts.id,
+            user_id=user.id,
+            grantees=frozenset(name.partition(":")[2] for name in user.who),
+            user=user,
+            sources={
+                name: [
+                    (principal, grants)
+                    for principal, each in zip(map(principal_of, names), given, strict=True)
+                    for grants in each.grants(name, at)
+                    if grants
+                ]
+                for name in self._vocabulary.types
+            },
+            ids=tuple(ids),
+        )
+
+    def _users_of(self, wanted: UsersOf, at: Instant) -> KeptUsers:
+        (holders,) = self._facts.holders_of([wanted.entity], loads=True) or ((),)
+        entity = holders[0][0]
+        reasons = _Reasons(entity.kind)
+        if entity.is_active and not self._facts.is_deleted:
+            for holder, through in holders:
+                for row in self._present.grants_on(self._facts.id, holder.ref, limit=_ALL_GRANTS):
+                    reasons.add(row, through, at)
+            named = {entity.owner, *entity.targets}
+            standing = standing_paths(entity, named, self._from.overriding(), self._facts.id)
+            self._settle(reasons, standing)
+        since, until = _around(at, reasons.moments)
+        return KeptUsers(
+            since=since,
+            until=until,
+            organization_id=self._facts.id,
+            entities=frozenset(holder.ref.id for holder, _ in holders),
+            kind=entity.kind,
+            ids=reasons.users(0 if wanted.access_level is None else entity.kind.rank(wanted.access_level)),
+            direct=reasons.direct,
+            shared=reasons.shared,
+        )
+
+    def _settle(self, reasons: "_Reasons", standing: Sequence[Path]) -> None:
+        """Find out for whom each of the reasons counts."""
+        is_bound = reasons.kind.is_bound
+        asked = {path.source.id for path in standing if path.source.type == "user"}
+        if is_bound:
+            asked |= reasons.direct.keys()
+        active = {id_ for (id_,) in self._present.active_among(self._facts.id, asked)} if asked else set()
+        if is_bound:
+            reasons.direct = {user_id: paths for user_id, paths in reasons.direct.items() if user_id in active}
+        for path in standing:
+            if path.source.type != "user":
+                reasons.of_many.append(path)
+            elif path.source.id in active:
+                reasons.direct.setdefault(path.source.id, []).append(path)
+        groups = self._from.groups({path.source for path in reasons.of_many}, is_bound=is_bound)
+        for path in reasons.of_many:
+            users = groups[path.source]
+            if path.source == EVERYONE and not is_bound:
+                users |= reasons.named
+            reasons.shared.append((path, users))
 
 
-def of_users(
-    snapshot: Snapshot, vocabulary: Vocabulary, entity: EntityRef, at: Instant, *, access_level: str | None
-) -> KeptList:
-    """Who reaches an entity, ordered by id."""
-    found, facts = lookup.resolve_users(snapshot, vocabulary, entity, at, access_level=access_level)
-    since, until = _window(facts, at)
-    return KeptList(
-        places=tuple(found),
-        accesses=tuple(found.values()),
-        names=(),
-        since=since,
-        until=until,
-        user_id=None,
-        grantees=frozenset(),
-        entities=frozenset(ref.id for ref in reach(facts, entity)),
-    )
+class _Reasons:
+    """Why anybody reaches an entity: paths of one user, and of many. `named` is whom grants name, in force or not."""
+
+    def __init__(self, kind: EntityType) -> None:
+        self.kind = kind
+        self.direct: dict[str, list[Path]] = {}
+        self.of_many: list[Path] = []
+        self.shared: list[tuple[Path, frozenset[str]]] = []
+        self.moments: list[Instant] = []
+        self.named: set[str] = set()
+
+    def add(self, row: GrantRow, through: Chain, at: Instant) -> None:
+        """A grant on the entity or on what contains it."""
+        _, _, type_, id_, level, grant_id, starts_at, expires_at = row
+        self.moments += [moment for moment in (starts_at, expires_at) if moment is not None]
+        if type_ == "user":
+            self.named.add(id_)
+        if (starts_at is None or starts_at <= at) and (expires_at is None or at < expires_at):
+            path = grant_path(Principal(type_, id_), level, grant_id, through)
+            if type_ == "user":
+                self.direct.setdefault(id_, []).append(path)
+            else:
+                self.of_many.append(path)
+
+    def users(self, lowest: int) -> list[str]:
+        """Whom they give the rung `lowest` or above, in order."""
+        rank = self.kind.rank
+        found = {
+            user_id
+            for user_id, paths in self.direct.items()
+            if any(rank(path.access_level) >= lowest for path in paths)
+        }
+        return sorted(found.union(*(users for path, users in self.shared if rank(path.access_level) >= lowest)))
 
 
-def _window(facts: Facts, at: Instant) -> tuple[Instant, Instant]:
-    """Around `at`, while no grant among the facts begins or ends."""
-    moments = [
-        moment
-        for grants in facts.grants_on.values()
-        for grant in grants
-        for moment in (grant.starts_at, grant.expires_at)
-        if moment is not None
-    ]
-    return (
-        max((moment for moment in moments if moment <= at), default=0),
-        min((moment for moment in moments if moment > at), default=FOREVER),
-    )
+def _around(at: Instant, moments: Iterable[Instant]) -> tuple[Instant, Instant]:
+    """Around `at`, while none of the moments is passed."""
+    since, until = 0, FOREVER
+    for moment in moments:
+        if moment <= at:
+            since = max(since, moment)
+        else:
+            until = min(until, moment)
+    return since, until

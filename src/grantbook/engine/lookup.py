@@ -2,7 +2,7 @@
 
 from grantbook.engine import loading
 from grantbook.engine.decide import Views
-from grantbook.model.facts import EntityRef, Facts
+from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import Access, access_of, principals
 from grantbook.model.vocabulary import Vocabulary
@@ -22,20 +22,10 @@ def entities_of(
 
     An `access_level` without an `entity_type` counts for the types that have it.
     """
-    found, _ = resolve(snapshot, vocabulary, user_id, at, entity_type=entity_type)
-    if access_level is None:
-        return found
-    return {ref: each for ref, each in found.items() if reaches(vocabulary, ref, each, access_level)}
-
-
-def resolve(
-    snapshot: Snapshot, vocabulary: Vocabulary, user_id: str, at: Instant, *, entity_type: str | None = None
-) -> tuple[dict[EntityRef, Access], Facts]:
-    """Every entity that the user reaches, ordered by type and id, and the facts that say so."""
     loaded = loading.for_user(snapshot, user_id, entity_type)
     who = principals(loaded.facts, user_id)
     found = ((ref, access_of(loaded.facts, vocabulary, user_id, who, ref, at)) for ref in loaded.entities)
-    return {ref: each for ref, each in found if each.level is not None}, loaded.facts
+    return {ref: each for ref, each in found if reaches(vocabulary, ref, each, access_level)}
 
 
 def users_of(
@@ -45,13 +35,6 @@ def users_of(
 
     People outside the organization are listed where a grant names them; those whom only `all` includes cannot be.
     """
-    return resolve_users(snapshot, vocabulary, entity, at, access_level=access_level)[0]
-
-
-def resolve_users(
-    snapshot: Snapshot, vocabulary: Vocabulary, entity: EntityRef, at: Instant, *, access_level: str | None = None
-) -> tuple[dict[str, Access], Facts]:
-    """As `users_of`, and the facts that say so."""
     loaded = loading.for_entity(snapshot, entity)
     views = Views(loaded.facts)
     found: dict[str, Access] = {}
@@ -60,7 +43,7 @@ def resolve_users(
         each = access_of(view, vocabulary, user_id, who, entity, at)
         if reaches(vocabulary, entity, each, access_level):
             found[user_id] = each
-    return found, loaded.facts
+    return found
 
 
 def reaches(vocabulary: Vocabulary, entity: EntityRef, access: Access, access_level: str | None) -> bool:

@@ -19,9 +19,9 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from grantbook.engine import lookup
-from grantbook.engine.facts_cache import OrganizationFacts, TooMuchToLoad
 from grantbook.engine.held import NONE
-from grantbook.engine.lists import KeptList
+from grantbook.engine.lists import ListPage, Part
+from grantbook.engine.organization_facts import OrganizationFacts, TooMuchToLoad
 from grantbook.http import errors
 from grantbook.http.exchange import STRANGER, credential_of, secret_of
 from grantbook.http.middleware import ROUTE, SANE_TRACE_ID, App, Receive, Scope, Send, replay
@@ -170,10 +170,11 @@ class HotRoutes:
             if type(request.body) is not _ListRequest:
                 render = self._decide(facts, asker, request, _INLINE_LOADS)
             else:
-                found = asking.find_list(desk, facts, request.body.question(desk, asker))
-                if found is None:
+                question, part = self._asked(facts, asker, request.body)
+                page = facts.lists.find_page(question.wanted, desk.clock(), part)
+                if page is None:
                     return None
-                render = partial(self._page, request, found)
+                render = partial(self._page, request, page)
         except TooMuchToLoad:
             return None
         finally:
@@ -209,11 +210,11 @@ class HotRoutes:
         with desk.facts.asked(is_full=request.is_full):
             facts = desk.facts.current(request.organization_id, at_least=request.at_least)
             asking.require_reached(facts, request.at_least)
-            is_list = type(request.body) is _ListRequest
-            render = None if is_list else self._decide(facts, asker, request, None)
-        if render is None:
-            question = request.body.question(desk, asker)
-            return self._page(request, asking.get_list(desk, request.organization_id, question))
+            if type(request.body) is not _ListRequest:
+                render = self._decide(facts, asker, request, None)
+            else:
+                question, part = self._asked(facts, asker, request.body)
+                render = partial(self._page, request, facts.lists.get_page(question.wanted, desk.clock(), part))
         return render if isinstance(render, bytes) else render()
 
     def _admit(self, request: _Request) -> Admission:
@@ -283,11 +284,16 @@ class HotRoutes:
             )
             return msgspec.json.encode(rendering.explanation(reading, question.entity, answer))
 
-    def _page(self, request: _Request, found: KeptList) -> bytes:
+    def _asked(self, facts: OrganizationFacts, asker: Asker, asked: "_ListRequest") -> tuple[ListQuestion, Part]:
+        question = asked.question(self._desk, asker)
+        question.allow(facts)
+        return question, asked.part()
+
+    def _page(self, request: _Request, page: ListPage) -> bytes:
         asked: _ListRequest = request.body
         desk = self._desk
         with desk.reading(request.organization_id, Caller(user_id=STRANGER)) as reading:
-            return msgspec.json.encode(asked.page(reading, found))
+            return msgspec.json.encode(asked.page(reading, page))
 
 
 class _ListRequest:
@@ -316,16 +322,18 @@ class _ListRequest:
             return asking.users_of(desk, asker, EntityRef(self._type or "", self._id), access_level=self._level)
         return asking.entities_of(desk, asker, self._id, entity_type=self._type, access_level=self._level)
 
-    def page(self, reading: Reading, found: KeptList) -> dict[str, Any]:
-        """The page, with the names that its paths name."""
+    def part(self) -> Part:
+        """Which part of the list. Raises ValidationFailed(cursor)."""
         after = self._paging.after(tuple[str, str])
-        first = self._paging.skip
-        if after is not None:
-            if self._is_of_users and after[0] != "user":
-                raise NotPlain
-            first = found.first_after(after[1] if self._is_of_users else EntityRef(*after))
-        part = slice(first, first + self._paging.limit)
-        shown = dict(zip(found.places[part], found.accesses[part], strict=True))
+        if after is None:
+            return Part(None, self._paging.skip, self._paging.limit)
+        if self._is_of_users and after[0] != "user":
+            raise NotPlain
+        return Part(after[1] if self._is_of_users else EntityRef(*after), 0, self._paging.limit)
+
+    def page(self, reading: Reading, found: ListPage) -> dict[str, Any]:
+        """The page, with the names that its paths name."""
+        shown = dict(zip(found.places, found.accesses, strict=True))
         last: tuple[str, str] | None = None
         if self._is_of_users:
             ref = EntityRef(self._type or "", self._id)
@@ -334,8 +342,7 @@ class _ListRequest:
         else:
             items = rendering.reached_entities(reading, shown)
             last = next(reversed(shown), None)
-        more = len(found.places) > first + self._paging.limit
-        page = self._paging.page(items, total=len(found.places), last=last, has_more=more)
+        page = self._paging.page(items, total=found.total, last=last, has_more=found.has_more)
         return {**page, "complete": True}
 
 

@@ -8,7 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from grantbook.engine.facts_cache import FactCache, TooMuchToLoad
+from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.organization_facts import TooMuchToLoad
 from grantbook.model.errors import PermissionDenied
 from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import SECOND, Instant

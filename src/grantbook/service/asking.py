@@ -6,23 +6,26 @@
 The rules of who may ask what, and the answers, are those of `decisions`, which also answers about the past.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any, Final
 
-from grantbook.engine import lists
-from grantbook.engine.facts_cache import UNKNOWN_USER, OrganizationFacts
+from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE
-from grantbook.engine.lists import KeptList
+from grantbook.engine.lists import EntitiesOf, Reached, UsersOf, Wanted
+from grantbook.engine.organization_facts import UNKNOWN_USER, OrganizationFacts
 from grantbook.model.errors import GrantbookError, NotFound, PermissionDenied, RevisionNotReached
 from grantbook.model.facts import EntityRef
-from grantbook.model.instants import Instant
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.service.admission import SYSTEM_ASKER, Asker
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Desk
 from grantbook.service.values import valid_id
-from grantbook.store.port import Snapshot
+
+_MAX_HELD: Final = 5_000
+"""A list of more than so many is not held whole beside all else."""
 
 
 def check(
@@ -103,11 +106,10 @@ def _malformed(vocabulary: Vocabulary, question: Check) -> GrantbookError | None
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
-    """A list to ask for: what it is kept under, who may ask (an error says who not), and how it is made."""
+    """A list to ask for, and who may: an error says who not."""
 
-    key: Hashable
+    wanted: Wanted
     allow: Callable[[OrganizationFacts], None]
-    make: Callable[[Snapshot, Instant], KeptList]
 
 
 def entities_of(
@@ -123,12 +125,7 @@ def entities_of(
         if not asker.may_ask_about(user_id):
             raise PermissionDenied(user_id=user_id)
 
-    def make(snapshot: Snapshot, at: Instant) -> KeptList:
-        return lists.of_entities(
-            snapshot, desk.vocabulary, user_id, at, entity_type=entity_type, access_level=access_level
-        )
-
-    return ListQuestion(("entities", user_id, entity_type, access_level), allow, make)
+    return ListQuestion(EntitiesOf(user_id, entity_type, access_level), allow)
 
 
 def users_of(desk: Desk, asker: Asker, ref: EntityRef, *, access_level: str | None = None) -> ListQuestion:
@@ -143,41 +140,32 @@ def users_of(desk: Desk, asker: Asker, ref: EntityRef, *, access_level: str | No
         if not asker.asks_about_anybody and facts.ranks([(asker.user_id, ref)], desk.clock()) != [top]:
             raise PermissionDenied(entity_type=ref.type, entity_id=ref.id)
 
-    def make(snapshot: Snapshot, at: Instant) -> KeptList:
-        return lists.of_users(snapshot, desk.vocabulary, ref, at, access_level=access_level)
-
-    return ListQuestion(("users", ref, access_level), allow, make)
+    return ListQuestion(UsersOf(ref, access_level), allow)
 
 
-def find_list(desk: Desk, facts: OrganizationFacts, question: ListQuestion) -> KeptList | None:
-    """The list, if it is kept."""
-    question.allow(facts)
-    return facts.lists.find(question.key, desk.clock())
-
-
-def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> KeptList:
-    """The list, made if need be. Not while holding the cache, nor within a reading: it waits for those who hold the
-    cache, and they may wait for the store."""
-    with desk.facts:
-        found = find_list(desk, desk.facts.current(organization_id), question)
-    if found is not None:
-        return found
-    with desk.store.snapshot(organization_id) as snapshot:
-        made = question.make(snapshot, desk.clock())
+def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Reached[Any]:
+    """All of the list. Not while holding the cache, nor within a reading: it waits for those who hold the cache, and
+    they may wait for the store. A very long one is made apart, so that nobody waits for it, and nothing else has to go.
+    """
     with desk.facts:
         facts = desk.facts.current(organization_id)
-        if facts.revision == snapshot.revision:
-            desk.facts.spent_bytes += facts.lists.keep(question.key, made)
-    return made
+        question.allow(facts)
+        found = facts.lists.get_whole(question.wanted, desk.clock(), at_most=_MAX_HELD)
+    if found is None:
+        with closing(FactCache(desk.store, desk.vocabulary, 0)) as own, own:
+            found = own.current(organization_id).lists.get_whole(question.wanted, desk.clock())
+    if found is None:
+        raise RuntimeError("a list without a bound has an end")
+    return found
 
 
-def resolve(desk: Desk, organization_id: str, user_id: str, *, entity_type: str | None = None) -> KeptList:
+def resolve(desk: Desk, organization_id: str, user_id: str, *, entity_type: str | None = None) -> Reached[EntityRef]:
     """What the user reaches now, for whom `decisions.require_may_list` let; not within a reading, as `get_list`."""
     question = entities_of(desk, SYSTEM_ASKER, user_id, entity_type=entity_type)
     return get_list(desk, organization_id, question)
 
 
-def resolve_users(desk: Desk, organization_id: str, ref: EntityRef) -> KeptList:
+def resolve_users(desk: Desk, organization_id: str, ref: EntityRef) -> Reached[str]:
     """Who reaches the entity now, for whom `decisions.require_may_list_users` let; not within a reading."""
     return get_list(desk, organization_id, users_of(desk, SYSTEM_ASKER, ref))
 

@@ -14,10 +14,12 @@ from grantbook.model.facts import (
     Grant,
     Member,
     Organization,
+    Principal,
     Role,
     RoleAssignment,
 )
-from grantbook.store.port import GrantRow, Notice, OutlineRow, Snapshot, StandingRow
+from grantbook.model.vocabulary import OPEN_MODES
+from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, OutlineRow, Snapshot, StandingRow
 
 if TYPE_CHECKING:
     from grantbook.store.memory import MemoryStore
@@ -90,11 +92,11 @@ class MemoryPresent:
             edges = snapshot.select(Containment, {"member_id": ids})
         return [
             *(
-                OutlineRow("entity", *each.ref, each.status, each.owner_type, each.owner_id, each.access_mode)
+                OutlineRow("entity", *each.ref, each.status, *each.owner, each.access_mode, each.name)
                 for each in things
             ),
-            *(OutlineRow("target", *each.entity, None, *each.target, None) for each in targets),
-            *(OutlineRow("container", *each.member, None, *each.container, None) for each in edges),
+            *(OutlineRow("target", *each.entity, None, *each.target, None, None) for each in targets),
+            *(OutlineRow("container", *each.member, None, *each.container, None, None) for each in edges),
         ]
 
     def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> list[GrantRow]:
@@ -110,6 +112,61 @@ class MemoryPresent:
     def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
         return self._grants(organization_id, {"entity_type": entity.type, "entity_id": entity.id})[:limit]
 
+    def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
+        ids = set(principal_ids)
+        with self._snapshot(organization_id) as snapshot:
+            status = {entity.ref: entity.status for entity in snapshot.select(Entity)}
+            grants = snapshot.select(Grant, {"grantee_id": ids})
+            owned = snapshot.select(Entity, {"owner_id": ids})
+            listed = snapshot.select(AccessTarget, {"target_id": ids})
+        return [
+            *(_given("grant", each.grantee, each.entity, status.get(each.entity), each) for each in grants),
+            *(_given("owned", each.owner, each.ref, each.status) for each in owned),
+            *(_given("listed", each.target, each.entity, status.get(each.entity)) for each in listed),
+        ]
+
+    def edges_below(self, organization_id: str, container_ids: Collection[str]) -> list[EdgeRow]:
+        with self._snapshot(organization_id) as snapshot:
+            status = {entity.ref: entity.status for entity in snapshot.select(Entity)}
+            tops = {edge.container for edge in snapshot.select(Containment, {"container_id": set(container_ids)})}
+            found = snapshot.contents_of(tops)
+        return [EdgeRow(*edge.container, *edge.member, status.get(edge.member)) for edge in found]
+
+    def active_entities(self, organization_id: str, *, only_open: bool) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            found = snapshot.select(Entity, {"status": "active"})
+        return [entity.ref for entity in found if entity.access_mode in OPEN_MODES or not only_open]
+
+    def departments_below(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            return [(root, below.id) for root in set(department_ids) for below in snapshot.departments_below([root])]
+
+    def people_in(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            active = self._active(snapshot)
+            found = snapshot.select(DepartmentMember, {"department_id": set(department_ids)})
+        return [(joined.department_id, joined.user_id) for joined in found if joined.user_id in active]
+
+    def people_with(self, organization_id: str, role_ids: Collection[str]) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            active = self._active(snapshot)
+            found = snapshot.select(RoleAssignment, {"role_id": set(role_ids)})
+        return [(assigned.role_id, assigned.user_id) for assigned in found if assigned.user_id in active]
+
+    def people(self, organization_id: str, *, only_active: bool) -> list[tuple[str]]:
+        with self._snapshot(organization_id) as snapshot:
+            found = snapshot.select(Member)
+        return [(member.user_id,) for member in found if member.is_active or not only_active]
+
+    def active_among(self, organization_id: str, user_ids: Collection[str]) -> list[tuple[str]]:
+        with self._snapshot(organization_id) as snapshot:
+            active = self._active(snapshot)
+        return [(user_id,) for user_id in user_ids if user_id in active]
+
+    def capabilities(self, organization_id: str) -> list[tuple[str, str]]:
+        with self._snapshot(organization_id) as snapshot:
+            return [(role.id, json.dumps(role.capabilities)) for role in snapshot.select(Role)]
+
     def close(self) -> None:
         """Nothing to release."""
 
@@ -118,7 +175,18 @@ class MemoryPresent:
             found = snapshot.select(Grant, where)
         return [GrantRow(*(getattr(grant, name) for name in GrantRow._fields)) for grant in found]
 
+    @staticmethod
+    def _active(snapshot: Snapshot) -> set[str]:
+        return {member.user_id for member in snapshot.select(Member, {"state": "active"})}
+
     @contextmanager
     def _snapshot(self, organization_id: str) -> Iterator[Snapshot]:
         with self._store.snapshot(organization_id) as snapshot:
             yield snapshot
+
+
+def _given(part: str, who: Principal, ref: EntityRef, status: str | None, grant: Grant | None = None) -> GivenRow:
+    if grant is None:
+        return GivenRow(part, *who, *ref, status, None, None, None, None)
+    terms = grant.access_level, grant.id
+    return GivenRow(part, *who, *ref, status, *terms, starts_at=grant.starts_at, expires_at=grant.expires_at)

@@ -155,7 +155,7 @@ class StandingRow(NamedTuple):
 
 
 class OutlineRow(NamedTuple):
-    """("entity", .., status, owner, access mode), ("target", .., target), ("container", .., container)."""
+    """("entity", .., status, owner, access mode, name), ("target", .., target), ("container", .., container)."""
 
     part: str
     entity_type: str
@@ -164,6 +164,7 @@ class OutlineRow(NamedTuple):
     other_type: str
     other_id: str
     access_mode: str | None
+    name: str | None
 
 
 class GrantRow(NamedTuple):
@@ -177,6 +178,32 @@ class GrantRow(NamedTuple):
     id: str
     starts_at: Instant | None
     expires_at: Instant | None
+
+
+class GivenRow(NamedTuple):
+    """What somebody is given: ("grant", .., its level, id and window), ("owned", ..), ("listed", ..) by an access mode,
+    whatever the mode is. `status` is that of the entity, None where there is none."""
+
+    part: str
+    principal_type: str
+    principal_id: str
+    entity_type: str
+    entity_id: str
+    status: str | None
+    access_level: str | None
+    grant_id: str | None
+    starts_at: Instant | None
+    expires_at: Instant | None
+
+
+class EdgeRow(NamedTuple):
+    """What contains what, and the status of what is contained."""
+
+    container_type: str
+    container_id: str
+    member_type: str
+    member_id: str
+    status: str | None
 
 
 class Present(Protocol):
@@ -232,6 +259,33 @@ class Present(Protocol):
 
     def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entity, at most `limit` of them, in no promised order."""
+
+    def given_to(self, organization_id: str, principal_ids: Collection[str]) -> Sequence[GivenRow]:
+        """What principals with these ids are given, of whatever type they are, in no promised order."""
+
+    def edges_below(self, organization_id: str, container_ids: Collection[str]) -> Sequence[EdgeRow]:
+        """Every edge downwards from the entities with these ids, at any depth, each once."""
+
+    def active_entities(self, organization_id: str, *, only_open: bool) -> Sequence[tuple[str, str]]:
+        """Types and ids of active entities: of all, or of those that are open to every member."""
+
+    def departments_below(self, organization_id: str, department_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        """Each of these departments that is there, with itself and each one below it."""
+
+    def people_in(self, organization_id: str, department_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        """Each of these departments with each active member who joined it."""
+
+    def people_with(self, organization_id: str, role_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        """Each of these roles with each active member to whom it is assigned."""
+
+    def people(self, organization_id: str, *, only_active: bool) -> Sequence[tuple[str]]:
+        """Members."""
+
+    def active_among(self, organization_id: str, user_ids: Collection[str]) -> Sequence[tuple[str]]:
+        """Those of the users who are active members."""
+
+    def capabilities(self, organization_id: str) -> Sequence[tuple[str, str]]:
+        """Each role with its capabilities as JSON."""
 
     def close(self) -> None:
         """Release the connection."""

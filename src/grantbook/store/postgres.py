@@ -7,6 +7,7 @@ not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
+from weakref import WeakSet
 
 import msgspec
 import psycopg
@@ -94,13 +95,13 @@ class PostgresDialect:
         self.writing_engine: Engine = self.engine
         self.replica_engine = None if replica is None else _pool(replica, connections, overflow=0)
         self._replica_good_until = 0.0
-        self._presents: list[PostgresPresent] = []
+        self._presents: WeakSet[PostgresPresent] = WeakSet()
         plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
 
     def present(self) -> PostgresPresent:
         made = PostgresPresent(self)
-        self._presents.append(made)
+        self._presents.add(made)
         return made
 
     def announce(self, cursor: Any, organization_id: str, revision: int) -> None:

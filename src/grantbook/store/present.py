@@ -10,7 +10,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Any, Final
 
-from sqlalchemy import Engine, Text, bindparam, literal_column, null, select, union_all
+from sqlalchemy import Engine, Text, bindparam, exists, literal_column, null, or_, select, union_all
 
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
@@ -26,7 +26,8 @@ from grantbook.model.facts import (
     Role,
     RoleAssignment,
 )
-from grantbook.store.port import GrantRow, Notice, OutlineRow, StandingRow
+from grantbook.model.vocabulary import OPEN_MODES
+from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, OutlineRow, StandingRow
 from grantbook.store.session import without_nul
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
@@ -94,6 +95,33 @@ class SqlPresent(ABC):
 
     def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
         return self._rows("grants_on", organization_id, entity.type, entity.id, limit)
+
+    def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
+        return self._rows_of("given_to", principal_ids, organization_id)
+
+    def edges_below(self, organization_id: str, container_ids: Collection[str]) -> list[EdgeRow]:
+        return self._rows_of("edges_below", container_ids, organization_id)
+
+    def active_entities(self, organization_id: str, *, only_open: bool) -> list[tuple[str, str]]:
+        return self._rows("open_entities" if only_open else "active_entities", organization_id)
+
+    def departments_below(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
+        return self._rows_of("departments_below", department_ids, organization_id)
+
+    def people_in(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
+        return self._rows_of("people_in", department_ids, organization_id)
+
+    def people_with(self, organization_id: str, role_ids: Collection[str]) -> list[tuple[str, str]]:
+        return self._rows_of("people_with", role_ids, organization_id)
+
+    def people(self, organization_id: str, *, only_active: bool) -> list[tuple[str]]:
+        return self._rows("active_people" if only_active else "people", organization_id)
+
+    def active_among(self, organization_id: str, user_ids: Collection[str]) -> list[tuple[str]]:
+        return self._rows_of("active_among", user_ids, organization_id)
+
+    def capabilities(self, organization_id: str) -> list[tuple[str, str]]:
+        return self._rows("capabilities", organization_id)
 
     def close(self) -> None:
         connection, self._connection, self._cursor = self._connection, None, None
@@ -202,6 +230,17 @@ class _Statements:
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
+            "given_to": (self._given_to, ("tenant", "ids")),
+            "edges_below": (self._edges_below, ("tenant", "ids")),
+            "active_entities": (self._active_entities, ("tenant",)),
+            "open_entities": (self._open_entities, ("tenant",)),
+            "departments_below": (self._departments_below, ("tenant", "ids")),
+            "people_in": (self._people_in, ("tenant", "ids")),
+            "people_with": (self._people_with, ("tenant", "ids")),
+            "people": (self._people, ("tenant",)),
+            "active_people": (self._active_people, ("tenant",)),
+            "active_among": (self._active_among, ("tenant", "ids")),
+            "capabilities": (self._capabilities, ("tenant",)),
         }
 
     def get(self, name: str, count: int) -> _Statement:
@@ -260,16 +299,18 @@ class _Statements:
         things, targets, edges = (FACT_TABLES[kind] for kind in (Entity, AccessTarget, Containment))
         part = things.c.entity_type, things.c.id, things.c.status, things.c.owner_type, things.c.owner_id
         return union_all(
-            select(_text("entity"), *part, things.c.access_mode).where(live(things), self._is_in(things.c.id, count)),
+            select(_text("entity"), *part, things.c.access_mode, things.c.name).where(
+                live(things), self._is_in(things.c.id, count)
+            ),
             select(
                 _text("target"),
                 *(targets.c.entity_type, targets.c.entity_id, null(), targets.c.target_type, targets.c.target_id),
-                null(),
+                *(null(), null()),
             ).where(live(targets), self._is_in(targets.c.entity_id, count)),
             select(
                 _text("container"),
                 *(edges.c.member_type, edges.c.member_id, null(), edges.c.container_type, edges.c.container_id),
-                null(),
+                *(null(), null()),
             ).where(live(edges), self._is_in(edges.c.member_id, count)),
         )
 
@@ -279,6 +320,83 @@ class _Statements:
 
     def _grants_on(self, _: int) -> Any:
         return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))
+
+    def _given_to(self, count: int) -> Any:
+        grants, things, targets = (FACT_TABLES[kind] for kind in (Grant, Entity, AccessTarget))
+        grant = grants.c.grantee_type, grants.c.grantee_id, grants.c.entity_type, grants.c.entity_id
+        terms = grants.c.access_level, grants.c.id, grants.c.starts_at, grants.c.expires_at
+        owned = things.c.owner_type, things.c.owner_id, things.c.entity_type, things.c.id
+        listed = targets.c.target_type, targets.c.target_id, targets.c.entity_type, targets.c.entity_id
+        return union_all(
+            select(_text("grant"), *grant, things.c.status, *terms)
+            .select_from(grants.outerjoin(things, _is_of(things, grants.c.entity_type, grants.c.entity_id)))
+            .where(live(grants), self._is_in(grants.c.grantee_id, count)),
+            select(_text("owned"), *owned, things.c.status, null(), null(), null(), null()).where(
+                live(things), self._is_in(things.c.owner_id, count)
+            ),
+            select(_text("listed"), *listed, things.c.status, null(), null(), null(), null())
+            .select_from(targets.outerjoin(things, _is_of(things, targets.c.entity_type, targets.c.entity_id)))
+            .where(live(targets), self._is_in(targets.c.target_id, count)),
+        )
+
+    def _edges_below(self, count: int) -> Any:
+        edges, things = FACT_TABLES[Containment], FACT_TABLES[Entity]
+        inner = edges.alias()
+        names = ("container_type", "container_id", "member_type", "member_id")
+        first = select(*(edges.c[name] for name in names)).where(live(edges), self._is_in(edges.c.container_id, count))
+        below = first.cte("below", recursive=True)
+        step = select(*(inner.c[name] for name in names)).where(
+            live(inner), inner.c.container_id == below.c.member_id, inner.c.container_type == below.c.member_type
+        )
+        below = below.union(step)
+        return select(*(below.c[name] for name in names), things.c.status).select_from(
+            below.outerjoin(things, _is_of(things, below.c.member_type, below.c.member_id))
+        )
+
+    def _active_entities(self, _: int) -> Any:
+        table = FACT_TABLES[Entity]
+        return select(table.c.entity_type, table.c.id).where(live(table), table.c.status == "active")
+
+    def _open_entities(self, _: int) -> Any:
+        mode = FACT_TABLES[Entity].c.access_mode
+        return self._active_entities(0).where(or_(*(mode == each for each in sorted(OPEN_MODES))))
+
+    def _departments_below(self, count: int) -> Any:
+        departments = FACT_TABLES[Department]
+        inner = departments.alias()
+        first = select(departments.c.id.label("root"), departments.c.id.label("id")).where(
+            live(departments), self._is_in(departments.c.id, count)
+        )
+        below = first.cte("below", recursive=True)
+        step = select(below.c.root, inner.c.id).where(live(inner), inner.c.parent_id == below.c.id)
+        below = below.union(step)
+        return select(below.c.root, below.c.id)
+
+    def _people_in(self, count: int) -> Any:
+        joined = FACT_TABLES[DepartmentMember]
+        return select(joined.c.department_id, joined.c.user_id).where(
+            live(joined), self._is_in(joined.c.department_id, count), _is_active(joined.c.user_id)
+        )
+
+    def _people_with(self, count: int) -> Any:
+        assigned = FACT_TABLES[RoleAssignment]
+        return select(assigned.c.role_id, assigned.c.user_id).where(
+            live(assigned), self._is_in(assigned.c.role_id, count), _is_active(assigned.c.user_id)
+        )
+
+    def _people(self, _: int) -> Any:
+        table = FACT_TABLES[Member]
+        return select(table.c.user_id).where(live(table))
+
+    def _active_people(self, _: int) -> Any:
+        return self._people(0).where(FACT_TABLES[Member].c.state == "active")
+
+    def _active_among(self, count: int) -> Any:
+        return self._active_people(0).where(self._is_in(FACT_TABLES[Member].c.user_id, count))
+
+    def _capabilities(self, _: int) -> Any:
+        table = FACT_TABLES[Role]
+        return select(table.c.id, table.c.capabilities).where(live(table))
 
     def _is_in(self, column: Any, count: int) -> Any:
         if count == 0:
@@ -301,6 +419,15 @@ def _grants_on(table: Any) -> Any:
 
 def _tenant(table: Any) -> Any:
     return table.c.organization_id == bindparam("tenant")
+
+
+def _is_of(things: Any, type_: Any, id_: Any) -> Any:
+    return live(things) & (things.c.entity_type == type_) & (things.c.id == id_)
+
+
+def _is_active(user_id: Any) -> Any:
+    member = FACT_TABLES[Member].alias()
+    return exists().where(live(member), member.c.user_id == user_id, member.c.state == "active")
 
 
 def _text(word: str) -> Any:

@@ -153,7 +153,7 @@ def get_resolved_access(
     found = asking.resolve(exchange.desk, organization_id, user_id, entity_type=entity_type)
     with exchange.reading(organization_id) as reading:
         parts = resolved_access(reading, user_id, found)
-    if len(found.places) > _STREAMED:
+    if len(found) > _STREAMED:
         return StreamingResponse(parts, media_type="application/json")
     return Response(b"".join(parts), media_type="application/json")
 
@@ -167,7 +167,7 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
         decisions.require_may_list_users(reading, ref, None)
     found = asking.resolve_users(exchange.desk, organization_id, ref)
     with exchange.reading(organization_id) as reading:
-        return Answer(rendering.users_with_access(reading, ref, found.as_dict())).response()
+        return Answer(rendering.users_with_access(reading, ref, dict(found))).response()
 
 
 @routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))

@@ -1,42 +1,49 @@
 """Everything that a user reaches, in the superset of both published shapes, a part at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
-from grantbook.engine.lists import KeptList
+from grantbook.engine.lists import Reached
 from grantbook.http.platform import rendering
 from grantbook.model.facts import EntityRef
 from grantbook.model.instants import to_text
+from grantbook.service import names
 from grantbook.service.desk import Reading
 
 _PART: Final = 500
+_NOUNS: Final = {"slice": "knowledge_slice", "store": "vector_store"}
+_AGAIN: Final = frozenset(_NOUNS.values())
+"""Types that the older dialect is told of once more."""
 Item = tuple[EntityRef, str | None, str, msgspec.Raw]
 
 
-def resolved_access(reading: Reading, user_id: str, found: KeptList) -> Iterator[bytes]:
+def resolved_access(reading: Reading, user_id: str, found: Reached[EntityRef]) -> Iterator[bytes]:
     """The answer as JSON. Nothing is read from the book any more when the first part is taken."""
-    render = rendering.paths_of(reading, found.accesses)
+    render = rendering.PathRenderer(names.of_principals(reading, found.sources))
+    told: list[Item] = []
 
-    def items(of_type: str | None = None) -> Iterator[Item]:
-        for ref, access, name in zip(found.places, found.accesses, found.names, strict=True):
-            if of_type in {None, ref.type}:
-                paths = rendering.entity_paths(render, ref, access.paths)
-                yield ref, access.level, name, msgspec.Raw(msgspec.json.encode(paths))
+    def items() -> Iterator[Item]:
+        for ref in found:
+            access = found[ref]
+            paths = rendering.entity_paths(render, ref, access.paths)
+            item = (ref, access.level, found.name(ref), msgspec.Raw(msgspec.json.encode(paths)))
+            if ref.type in _AGAIN:
+                told.append(item)
+            yield item
 
     head = msgspec.json.encode({"user_id": user_id, "resolved_at": to_text(reading.at)})
-    return _parts(head, items)
+    return _parts(head, items(), told)
 
 
-def _parts(head: bytes, items: Callable[..., Iterator[Item]]) -> Iterator[bytes]:
+def _parts(head: bytes, items: Iterator[Item], told: list[Item]) -> Iterator[bytes]:
     yield head[:-1] + b',"entities":'
-    yield from _array(_entity(*each) for each in items())
-    yield b',"slice_access":'
-    yield from _array(_named("slice", *each) for each in items("knowledge_slice"))
-    yield b',"store_access":'
-    yield from _array(_named("store", *each) for each in items("vector_store"))
+    yield from _array(_entity(*each) for each in items)
+    for noun, type_ in _NOUNS.items():
+        yield f',"{noun}_access":'.encode()
+        yield from _array(_named(noun, *each) for each in told if each[0].type == type_)
     yield b"}"
 
 

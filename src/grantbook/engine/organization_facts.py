@@ -1,0 +1,510 @@
+"""What is held in memory of one organization: see `facts_cache`, whose blocks it is used in."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from grantbook.engine.groups import HeldGroups
+from grantbook.engine.held import (
+    FOREVER,
+    NONE,
+    Chain,
+    HeldEntity,
+    HeldGrant,
+    HeldUser,
+    Holders,
+    access_of,
+    name_of,
+    rank_of,
+    rank_within,
+)
+from grantbook.engine.lists import Lists
+from grantbook.model.errors import LimitExceeded
+from grantbook.model.facts import EntityRef, Grant
+from grantbook.model.instants import Instant
+from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
+from grantbook.model.resolution import NO_ACCESS, Access
+from grantbook.model.vocabulary import LISTED_MODES
+from grantbook.store.history import fact_in
+from grantbook.store.port import Notice, StandingRow
+
+if TYPE_CHECKING:
+    from grantbook.engine.facts_cache import FactCache
+
+UNKNOWN_USER: Final = -2
+UNKNOWN_ENTITY: Final = -3
+_NOT_HELD: Final = -4
+_MAX_NOTICES: Final = 5_000
+_MAX_WHOLE: Final = 1_000
+_MAX_PROBED: Final = 32
+_USER_BYTES: Final = 600
+_ENTITY_BYTES: Final = 700
+_NAME_BYTES: Final = 100
+_GRANT_BYTES: Final = 200
+_ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
+_EPOCHS: Final = count()
+
+Pair = tuple[str, tuple[str, str]]
+"""A user, and an entity by type and id."""
+
+
+class TooMuchToLoad(Exception):
+    """More is missing, or may have changed, than the caller is ready to wait for. Nothing was loaded."""
+
+
+class OrganizationFacts:
+    """What is held of one organization, all of it at `revision`.
+
+    `epoch` is another number whenever who may ask what may have changed: by keys, roles, members, the organization.
+    """
+
+    def __init__(self, cache: "FactCache", organization_id: str) -> None:
+        self.id = organization_id
+        self.revision = -1
+        self.version = -1
+        self.line = -1
+        self.epoch = next(_EPOCHS)
+        self._cache = cache
+        self._present = cache.present
+        self.is_deleted = False
+        self._users: dict[str, HeldUser] = {}
+        self._entities: dict[tuple[str, str], HeldEntity] = {}
+        self._older_users: dict[str, HeldUser] = {}
+        self._older_entities: dict[tuple[str, str], HeldEntity] = {}
+        self.lists = Lists(self, cache.present, cache.vocabulary)
+        self._names: dict[str, str] = {}
+        self._groups = HeldGroups(cache.present, organization_id, self._names)
+        self._shape = 0
+        self._apply: dict[str, Callable[[Notice], None]] = {
+            "Grant": self._apply_grant,
+            "Member": lambda notice: self._drop_user(notice.subject_id),
+            "DepartmentMember": lambda notice: self._drop_user(notice.target_id),
+            "RoleAssignment": lambda notice: self._drop_user(notice.target_id),
+            "Department": self._apply_department,
+            "Role": self._apply_role,
+            "Entity": lambda notice: self._drop_entities(notice.subject_id),
+            "AccessTarget": lambda notice: self._drop_entities(notice.subject_id),
+            "Containment": lambda notice: self._drop_entities(notice.target_id),
+            "ApiKey": lambda _: None,
+        }
+
+    # Questions
+
+    def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
+        """The one of `ranks` for one pair."""
+        user, entity = self._users.get(user_id), self._entities.get(ref)
+        if user is not None and entity is not None and entity.is_plain and user.is_known and not self.is_deleted:
+            return rank_of(user, entity, at)
+        rank = self._held_rank(user_id, ref, at)
+        if rank == _NOT_HELD:
+            with self._reading() as version:
+                self._catch_up_to(version)
+                self._load_pair(user_id, EntityRef(*ref))
+                self._cache.loads += 1
+            rank = self._held_rank(user_id, ref, at)
+        return rank
+
+    def ranks(self, pairs: Sequence[Pair], at: Instant, *, max_loads: int | None = None) -> list[int]:
+        """The rung of each user's highest level on the entity; or NONE, UNKNOWN_USER, UNKNOWN_ENTITY.
+
+        Raises TooMuchToLoad where more than `max_loads` of them need what is not held; StoreUnavailable.
+        """
+        found = self._held_ranks(pairs, at)
+        if _NOT_HELD not in found:
+            return found
+        missing = [position for position, rank in enumerate(found) if rank == _NOT_HELD]
+        if max_loads is not None and len(missing) > max_loads:
+            raise TooMuchToLoad
+        with self._reading() as version:
+            if self._catch_up_to(version):
+                missing = list(range(len(pairs)))
+            wanted = [pairs[position] for position in missing]
+            self._load(wanted)
+            self._cache.loads += 1
+        for position, rank in zip(missing, self._held_ranks(wanted, at), strict=True):
+            found[position] = rank
+        return found
+
+    def knows(self, user_id: str) -> bool:
+        """Whether the user is a member in any state, or named by a grant. Raises StoreUnavailable."""
+        user = self._user(user_id)
+        if user is None:
+            with self._reading() as version:
+                self._catch_up_to(version)
+                self._load_users([user_id])
+            user = self._users[user_id]
+        return user.is_known
+
+    def has(self, ref: EntityRef) -> bool:
+        """Whether the entity is there, archived or not. Raises StoreUnavailable."""
+        entity = self._entity(ref)
+        if entity is None:
+            with self._reading() as version:
+                self._catch_up_to(version)
+                self._load_entities([ref])
+            entity = self._expect(ref)
+        return entity.is_there
+
+    def access(self, user_id: str, ref: EntityRef, at: Instant) -> Access:
+        """The level with every path, of a user and an entity that are known. Raises StoreUnavailable."""
+        self.ranks([(user_id, ref)], at)  # holds all that it takes
+        user, entity = self._user(user_id), self._entity(ref)
+        holders = None if entity is None else self._holders(entity)
+        if user is None or holders is None:
+            raise RuntimeError("facts that were just asked for are not held")
+        return NO_ACCESS if self.is_deleted else access_of(user, holders, self.id, at)
+
+    def holders_of(self, refs: Sequence[EntityRef], *, loads: bool) -> list[Holders] | None:
+        """Each of the entities with what contains it. Where something is not held, None, or within a reading it
+        is loaded."""
+        found = [self._holders(entity) if entity else None for entity in map(self._entity, refs)]
+        if None in found and loads:
+            self._load_line([ref for ref, holders in zip(refs, found, strict=True) if holders is None])
+            found = [self._holders(self._expect(ref)) for ref in refs]
+        held = [holders for holders in found if holders is not None]
+        return held if len(held) == len(refs) else None
+
+    def load_user(self, user_id: str) -> HeldUser:
+        """Whom the user counts as; within a reading."""
+        if self._user(user_id) is None:
+            self._load_users([user_id])
+        return self._users[user_id]
+
+    def spend(self, taken: int) -> None:
+        """Say how many bytes more are held."""
+        self._cache.spent_bytes += taken
+
+    def _held_ranks(self, pairs: Sequence[Pair], at: Instant) -> list[int]:
+        """Each as `_held_rank`. Pairs often come in a row about one user, and most give nothing, which is quick to see:
+        for a plain entity, where neither the user nor one of its sources is among them."""
+        user_at, entity_at, otherwise = self._users.get, self._entities.get, self._held_rank
+        found: list[int] = []
+        last, user = "", None
+        name, is_apart = "", frozenset[str]().isdisjoint
+        for user_id, ref in pairs:
+            if user_id != last:
+                last, user = user_id, user_at(user_id)
+                if user is not None:
+                    name, is_apart = user.name, user.who.isdisjoint
+            entity = entity_at(ref)
+            if user is None or entity is None or not entity.is_plain or not user.is_known:
+                found.append(otherwise(user_id, ref, at))
+                continue
+            sources = entity.sources
+            if sources is not None and is_apart(sources) and name not in entity.grants and not user.overriding:
+                found.append(NONE)
+            else:
+                found.append(rank_of(user, entity, at))
+        return [min(rank, NONE) for rank in found] if self.is_deleted else found
+
+    def _held_rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
+        user = self._users.get(user_id) or self._user(user_id)
+        entity = self._entities.get(ref) or self._entity(ref)
+        if user is None or entity is None:
+            return _NOT_HELD
+        if not user.is_known:
+            return UNKNOWN_USER
+        if not entity.is_there:
+            return UNKNOWN_ENTITY
+        if self.is_deleted:
+            return NONE
+        if entity.is_plain or (not entity.containers and not entity.lacks_grants_to(user)):
+            return rank_of(user, entity, at)
+        if entity.settled != self._shape:
+            holders = self._holders(entity)
+            if holders is None or any(holder.lacks_grants_to(user) for holder, _ in holders):
+                return _NOT_HELD
+            if all(holder.is_whole for holder, _ in holders):
+                entity.settled = self._shape
+        return rank_within(user, entity.holders, at)
+
+    def _holders(self, entity: HeldEntity) -> Holders | None:
+        """The entity and its active containers at any depth, each with its shortest chain (ties: smallest ids).
+
+        None where one of them is not held.
+        """
+        if entity.shape == self._shape:
+            return entity.holders
+        found: dict[EntityRef, tuple[HeldEntity, Chain]] = {entity.ref: (entity, ())}
+        frontier = [entity]
+        for _ in range(MAX_CONTAINMENT_DEPTH + 1):
+            nearer, frontier = frontier, []
+            for inner in nearer:
+                for ref in inner.containers:
+                    container = self._entity(ref)
+                    if container is None:
+                        return None
+                    if ref not in found and container.is_active:
+                        found[ref] = (container, (ref, *found[inner.ref][1]))
+                        frontier.append(container)
+            if not frontier:
+                entity.holders, entity.shape = tuple(found.values()), self._shape
+                return entity.holders
+        raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
+
+    # Loading, always within one reading of the store
+
+    def _load_pair(self, user_id: str, ref: EntityRef) -> None:
+        """As `_load` for one pair, with less ado where nothing contains the entity."""
+        if self._user(user_id) is None:
+            self._load_users((user_id,))
+        if self._entity(ref) is None:
+            self._load_entities((ref,))
+        user, entity = self._users[user_id], self._entities[ref]
+        if entity.containers:
+            self._load([(user_id, ref)])
+        elif user.is_known and entity.is_there and entity.lacks_grants_to(user):
+            self._load_grants_to({entity.ref: user.who - entity.grants.keys()})
+
+    def _load(self, pairs: Sequence[Pair]) -> None:
+        """Whatever decides about these pairs and is not held."""
+        user_ids = {user_id for user_id, _ in pairs if self._user(user_id) is None}
+        if user_ids:
+            self._load_users(user_ids)
+        self._load_line({EntityRef(*ref) for _, ref in pairs})
+        self._load_grants(pairs)
+
+    def _load_line(self, refs: Iterable[EntityRef]) -> None:
+        """The entities, and whatever contains them at any depth."""
+        frontier, seen = set(refs), set[EntityRef]()
+        while frontier:
+            if absent := [ref for ref in frontier if self._entity(ref) is None]:
+                self._load_entities(absent)
+            seen |= frontier
+            frontier = {ref for inner in frontier for ref in self._expect(inner).containers} - seen
+
+    def _load_users(self, user_ids: Collection[str]) -> None:
+        standings = self._present.standings(self.id, user_ids)
+        spent = self._groups.load(standings)
+        rows: dict[str, list[StandingRow]] = {id_: [] for id_ in user_ids}
+        for row in standings:
+            rows[row[0]].append(row)
+        users = [self._groups.user(user_id, part) for user_id, part in rows.items()]
+        strangers = [user.id for user in users if not user.is_known]
+        named = self._present.named_by_grants(self.id, strangers) if strangers else ()
+        for user in users:
+            self._users[user.id] = replace(user, is_known=True) if user.id in named else user
+            spent += _USER_BYTES + _NAME_BYTES * len(user.who)
+        self._cache.spent_bytes += spent
+
+    def _load_entities(self, refs: Collection[EntityRef]) -> None:
+        types = self._cache.vocabulary
+        loaded: dict[EntityRef, HeldEntity] = {}
+        for ref in refs:
+            kind = types.entity_type(ref.type)
+            loaded[ref] = HeldEntity(ref=ref, kind=kind, is_bound=kind.is_bound, grants={})
+        targets: dict[EntityRef, list[str]] = {}
+        containers: dict[EntityRef, list[EntityRef]] = {}
+        for part, entity_type, entity_id, status, other_type, other_id, mode, name in self._present.outlines(
+            self.id, refs
+        ):
+            entity = loaded.get(EntityRef(entity_type, entity_id))
+            if entity is None:
+                continue
+            if part == "entity":
+                entity.is_there, entity.name = True, name or ""
+                entity.is_active = status == "active"
+                entity.owner = name_of(other_type, other_id)
+                entity.owner_rank = entity.kind.rank(entity.kind.owner_levels[other_type])
+                entity.is_open = mode not in LISTED_MODES
+            elif part == "target":
+                targets.setdefault(entity.ref, []).append(name_of(other_type, other_id))
+            else:
+                containers.setdefault(entity.ref, []).append(EntityRef(other_type, other_id))
+        for ref, entity in loaded.items():
+            if entity.is_open:
+                entity.add_source(name_of("organization", self.id))
+            else:
+                entity.targets = frozenset([self._names.setdefault(name, name) for name in targets.get(ref, ())])
+            for name in (entity.owner, *entity.targets):
+                entity.add_source(name)
+            entity.containers = tuple(sorted(containers.get(ref, ())))
+            self._entities[ref] = entity
+            self._cache.spent_bytes += _ENTITY_BYTES + _NAME_BYTES * (1 + len(entity.targets))
+
+    def _load_grants(self, pairs: Sequence[Pair]) -> None:
+        wanted: dict[EntityRef, set[str]] = {}
+        for user_id, ref in pairs:
+            user, entity = self._user(user_id), self._expect(ref)
+            if user is None or not user.is_known or not entity.is_there:
+                continue
+            for holder, _ in self._holders(entity) or ():
+                if holder.lacks_grants_to(user):
+                    wanted.setdefault(holder.ref, set()).update(user.who - holder.grants.keys())
+        self._load_grants_to(wanted)
+
+    def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
+        """Those to these alone the first time, which may be the last; the next time all, unless they are very many."""
+        probed: dict[EntityRef, set[str]] = {}
+        for ref, names in wanted.items():
+            entity = self._expect(ref)
+            if not entity.is_wide and (entity.was_probed or len(names) > _MAX_PROBED):
+                self._load_whole(entity)
+            if not entity.is_whole:
+                probed[ref] = {name.partition(":")[2] for name in names}
+                entity.was_probed = True
+        if not probed:
+            return
+        rows = self._present.grants_to(self.id, probed)
+        for ref in probed:
+            self._expect(ref).grants.update(dict.fromkeys(wanted[ref]))
+            self._cache.spent_bytes += _NAME_BYTES * len(wanted[ref])
+        self._hold_grants(rows)
+
+    def _load_whole(self, entity: HeldEntity) -> None:
+        rows = self._present.grants_on(self.id, entity.ref, limit=_MAX_WHOLE + 1)
+        entity.is_wide = len(rows) > _MAX_WHOLE
+        if not entity.is_wide:
+            entity.grants = {}
+            self._hold_grants(rows)
+            entity.is_whole = True
+            entity.is_plain = not entity.containers
+
+    def _hold_grants(self, rows: Iterable[tuple[str, str, str, str, str, str, Instant | None, Instant | None]]) -> None:
+        known, names = 0, self._names
+        entity: HeldEntity | None = None
+        for entity_type, entity_id, grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
+            if entity is None or entity.ref.id != entity_id or entity.ref.type != entity_type:
+                entity = self._expect(EntityRef(entity_type, entity_id))
+            name = name_of(grantee_type, grantee_id)
+            name = names.setdefault(name, name)
+            if grantee_type != "user":
+                entity.add_source(name)
+            entity.grants[name] = HeldGrant(
+                entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
+            )
+            known += 1
+        self._cache.spent_bytes += _GRANT_BYTES * known
+
+    def _reading(self) -> AbstractContextManager[int]:
+        if not self._cache.may_load:
+            raise TooMuchToLoad
+        return self._present.reading()
+
+    # What is held
+
+    def _user(self, user_id: str) -> HeldUser | None:
+        found = self._users.get(user_id)
+        if found is None:
+            found = self._older_users.pop(user_id, None)
+            if found is not None:
+                self._users[user_id] = found
+                self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(found.who)
+        return found
+
+    def _entity(self, ref: tuple[str, str]) -> HeldEntity | None:
+        found = self._entities.get(ref)
+        if found is None:
+            found = self._older_entities.pop(ref, None)
+            if found is not None:
+                self._entities[found.ref] = found
+                self._cache.spent_bytes += _ENTITY_BYTES + _GRANT_BYTES * len(found.grants)
+        return found
+
+    def _expect(self, ref: tuple[str, str]) -> HeldEntity:
+        found = self._entity(ref)
+        if found is None:
+            raise RuntimeError("an entity that was just loaded is not held")
+        return found
+
+    def rotate(self) -> bool:
+        """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
+        self._older_users, self._users = self._users, {}
+        self._older_entities, self._entities = self._entities, {}
+        self._names.clear()
+        self._groups.clear()
+        self._shape += 1
+        self.lists.clear()
+        return bool(self._older_users or self._older_entities)
+
+    # Changes
+
+    def catch_up(self) -> None:
+        """Become as new as the store is."""
+        with self._reading():
+            self.catch_up_in_reading()
+
+    def _catch_up_to(self, version: int) -> bool:
+        """Become as new as the state of that number, which is being read; whether anything changed."""
+        return not 0 <= version == self.version and self.catch_up_in_reading()
+
+    def catch_up_in_reading(self) -> bool:
+        """Become as new as the state that is being read; whether anything changed."""
+        revision, line = self._present.revision(self.id), self._present.line()
+        is_same_line, self.line = line == self.line, line
+        if revision == self.revision and is_same_line:
+            return False
+        notices: list[Notice] = []
+        if 0 <= self.revision < revision and is_same_line:
+            notices = self._present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
+        if not notices or len(notices) > _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
+            self._forget()
+        else:
+            for notice in notices:
+                self._apply[notice.kind](notice)
+                if notice.kind in _ABOUT_RIGHTS:
+                    self.epoch = next(_EPOCHS)
+            self.lists.apply(notices)
+        self.revision = revision
+        return True
+
+    def _forget(self) -> None:
+        self._users, self._older_users, self._entities, self._older_entities = {}, {}, {}, {}
+        self._groups.clear()
+        self.is_deleted = self._present.is_deleted(self.id)
+        self.epoch = next(_EPOCHS)
+        self._shape += 1
+        self.lists.clear()
+
+    def _apply_grant(self, notice: Notice) -> None:
+        for text, is_there in ((notice.before, False), (notice.after, True)):
+            if text is None:
+                continue
+            told = fact_in(Grant, text)
+            ref, name = told.entity, name_of(*told.grantee)
+            entity = self._entities.get(ref) or self._older_entities.get(ref)
+            if entity is not None:
+                if is_there:
+                    row = (*ref, *told.grantee, told.access_level, told.id)
+                    self._hold_grants([(*row, told.starts_at, told.expires_at)])
+                elif entity.is_whole:
+                    entity.grants.pop(name, None)
+                else:
+                    entity.grants[name] = None
+            if told.grantee_type == "user":
+                user = self._users.get(told.grantee_id) or self._older_users.get(told.grantee_id)
+                if user is not None and not user.is_active:  # maybe only grants make the user known
+                    self._drop_user(told.grantee_id)
+
+    def _apply_role(self, notice: Notice) -> None:
+        self._groups.drop_role(notice.subject_id)
+        self._drop_users_of(name_of("role", notice.subject_id))
+
+    def _apply_department(self, notice: Notice) -> None:
+        self._groups.drop_departments()
+        if notice.before is None:  # a membership may have been there before its department
+            self._users, self._older_users = {}, {}
+        else:
+            self._drop_users_of(name_of("department", notice.subject_id))
+
+    def _drop_user(self, user_id: str | None) -> None:
+        if user_id is not None:
+            self._users.pop(user_id, None)
+            self._older_users.pop(user_id, None)
+
+    def _drop_users_of(self, name: str) -> None:
+        for users in (self._users, self._older_users):
+            for user_id in [user.id for user in users.values() if name in user.who]:
+                del users[user_id]
+
+    def _drop_entities(self, entity_id: str | None) -> None:
+        """Those with the id, whatever their type."""
+        if entity_id is not None:
+            for entity_type in self._cache.vocabulary.types:
+                ref = EntityRef(entity_type, entity_id)
+                self._entities.pop(ref, None)
+                self._older_entities.pop(ref, None)
+            self._shape += 1
