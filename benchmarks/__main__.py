@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import books, directory, machine, parts, report, servers, world
+from benchmarks import books, databases, directory, machine, parts, report, servers, world
 from benchmarks.parts import Bench
 from benchmarks.peers import big, compare
 from benchmarks.questions import Questions
@@ -20,6 +20,7 @@ PARTS: Final[dict[str, Callable[[Bench], list[Table]]]] = {
     "http": parts.traffic,
     "lists": parts.lists,
     "load": parts.loading,
+    "databases": databases.run,
 }
 _PEERS: Final = "peers"
 _DIRECTORY: Final = "directory"
@@ -58,7 +59,7 @@ def _own(options: argparse.Namespace) -> list[Table]:
     """The parts that are about Grantbook alone."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as name:
         bench = _bench(Path(name), options)
-        measured = {part: PARTS[part](bench) for part in ("load", "lists", "http") if part in options.only}
+        measured = {part: PARTS[part](bench) for part in ("load", "databases", "lists", "http") if part in options.only}
     return [table for part in PARTS for table in measured.get(part, ())]
 
 

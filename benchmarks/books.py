@@ -29,7 +29,7 @@ _DURABLE: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL"
 class Book:
     """A loaded database, keys of its owner and of a plain member, and how long the two halves of loading took."""
 
-    path: Path
+    url: str
     world: World
     key: str
     member_key: str
@@ -37,16 +37,18 @@ class Book:
     grants_s: float
 
     @property
-    def url(self) -> str:
-        return f"sqlite:///{self.path}"
+    def path(self) -> Path:
+        """Of a SQLite file."""
+        return Path(self.url.removeprefix("sqlite:///"))
 
     def open(self) -> Desk:
         return open_desk(self.url)
 
 
-def load(path: Path, world: World) -> Book:
-    """A new database with the world in it. What founds the organization is not timed."""
-    desk = open_desk(f"sqlite:///{path}")
+def load(place: Path | str, world: World) -> Book:
+    """A new SQLite file, or a database by its URL, with the world in it. What founds the organization is not timed."""
+    url = place if isinstance(place, str) else f"sqlite:///{place}"
+    desk = open_desk(url, may_create=True)
     with desk.writing(ORGANIZATION_ID, SYSTEM) as writing:
         organizations.found(writing, name="Benchmark", owner_email="owner@example.org", owner_id=OWNER_ID)
     with desk.writing(ORGANIZATION_ID, OWNER) as writing:
@@ -56,7 +58,7 @@ def load(path: Path, world: World) -> Book:
     with desk.writing(ORGANIZATION_ID, OWNER) as writing:
         _, member_key = keys.create(writing, user_id=world.users[0], name="member")
     desk.close()
-    return Book(path=path, world=world, key=key, member_key=member_key, directory_s=directory_s, grants_s=grants_s)
+    return Book(url=url, world=world, key=key, member_key=member_key, directory_s=directory_s, grants_s=grants_s)
 
 
 def _add(desk: Desk, facts: Sequence[Fact]) -> float:

@@ -33,10 +33,10 @@ class Import:
 
 def table(directory: Path, grants: int, seed: int = 2026) -> Table:
     """What the command took, and what SQLite alone takes for the same grants."""
-    file, others, database = (directory / name for name in ("import.jsonl", "others.jsonl", "import.db"))
-    facts = _write(file, others, grants, seed)
-    rest = _import(others, directory / "others.db", facts - grants, 0)
-    done = _import(file, database, facts, grants)
+    database = directory / "import.db"
+    facts, done, alone = _measured(
+        directory, f"sqlite:///{directory / 'others.db'}", f"sqlite:///{database}", grants, seed
+    )
     with pinned(SERVER_CORE):
         bare = books.bare_rows_per_s(database, directory / "bare-import.db")
     result = Table(
@@ -46,7 +46,6 @@ def table(directory: Path, grants: int, seed: int = 2026) -> Table:
         "the whole command, making the indexes included. Grants alone: what the file takes more than one without its "
         "grants. The bare rows are as above: no history, no checks, one table.",
     )
-    alone = Import(facts=grants, grants=grants, wall_s=done.wall_s - rest.wall_s, cpu_s=done.cpu_s - rest.cpu_s)
     for what, count, took in (
         ("facts", facts, done),
         ("grants, all time counted", grants, done),
@@ -57,6 +56,20 @@ def table(directory: Path, grants: int, seed: int = 2026) -> Table:
         result.add(what, took.wall_s, took.cpu_s, rate, count / took.cpu_s, target)
     result.add("the same grants by bare sqlite3, no history", grants / bare, None, bare, None, None)
     return result
+
+
+def grants_alone(directory: Path, url_of_others: str, url: str, grants: int, seed: int = 2026) -> Import:
+    """What the grants take of the command: the file takes so much more than one without them, in a book of its own."""
+    return _measured(directory, url_of_others, url, grants, seed)[2]
+
+
+def _measured(directory: Path, url_of_others: str, url: str, grants: int, seed: int) -> tuple[int, Import, Import]:
+    file, others = directory / "import.jsonl", directory / "others.jsonl"
+    facts = _write(file, others, grants, seed)
+    rest = _import(others, url_of_others, facts - grants, 0)
+    done = _import(file, url, facts, grants)
+    alone = Import(facts=grants, grants=grants, wall_s=done.wall_s - rest.wall_s, cpu_s=done.cpu_s - rest.cpu_s)
+    return facts, done, alone
 
 
 def _write(file: Path, others: Path, grants: int, seed: int) -> int:
@@ -80,8 +93,8 @@ def _write(file: Path, others: Path, grants: int, seed: int) -> int:
     return len(facts)
 
 
-def _import(file: Path, database: Path, facts: int, grants: int) -> Import:
-    command = [sys.executable, "-m", "grantbook", "import", str(file), "--database", f"sqlite:///{database}"]
+def _import(file: Path, url: str, facts: int, grants: int) -> Import:
+    command = [sys.executable, "-m", "grantbook", "import", str(file), "--database", url]
     with pinned(SERVER_CORE):  # which a child inherits
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

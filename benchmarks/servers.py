@@ -21,6 +21,7 @@ from benchmarks.measuring import ENOUGH_FOR_P99
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _SCRIPT: Final = Path(__file__).with_name("wrk.lua")
+_ONCE: Final = Path(__file__).parent / "peers" / "once.py"
 _PATIENCE_S: Final = 60.0
 _PIN: Final = f"import os; os.sched_setaffinity(0, [{SERVER_CORE}]); "
 _HELLO: Final = (
@@ -28,8 +29,7 @@ _HELLO: Final = (
     " server_header=False)"
 )
 _GRANTBOOK: Final = (
-    _PIN + "from grantbook.serve import serve; from grantbook.settings import Settings;"
-    " serve(Settings(database={database!r}, port={port}, log_level='warning'))"
+    _PIN + "from grantbook.serve import serve; from grantbook.settings import Settings; serve(Settings(**{settings!r}))"
 )
 
 
@@ -104,6 +104,25 @@ class Server:
             p99_ms=seen["p99_us"] / 1e3 if seen["requests"] >= ENOUGH_FOR_P99 else None,
         )
 
+    def load_once(self, requests: Sequence[Request], directory: Path, *, clients: int) -> Load:
+        """Send each request once. Raises RuntimeError when one is refused or breaks."""
+        script = directory / "once.tsv"
+        script.write_text("".join(f"{each.method}\t{each.path}\t{each.body}\n" for each in requests))
+        command = [*_on_core(CLIENT_CORE), sys.executable, "-P", str(_ONCE), str(self.port), str(clients), self.key]
+        before = cpu_seconds(self.pid)
+        done = subprocess.run([*command, str(script)], capture_output=True, text=True, check=False)
+        used = cpu_seconds(self.pid) - before
+        if done.returncode:
+            raise RuntimeError(done.stderr[-300:])
+        seen = json.loads(done.stdout)
+        return Load(
+            requests=seen["requests"],
+            per_s=seen["requests"] / seen["seconds"],
+            per_cpu_s=seen["requests"] / max(used, 0.01),
+            p50_ms=seen["p50_ms"],
+            p99_ms=seen["p99_ms"],
+        )
+
 
 @contextmanager
 def hello() -> Iterator[Server]:
@@ -113,10 +132,10 @@ def hello() -> Iterator[Server]:
 
 
 @contextmanager
-def grantbook(book: Book, first: Request) -> Iterator[Server]:
+def grantbook(book: Book, first: Request, **settings: Any) -> Iterator[Server]:
     """`grantbook serve` with one worker on the book; it has started when it answers `first`."""
     port = _free_port()
-    code = _GRANTBOOK.format(database=book.url, port=port)
+    code = _GRANTBOOK.format(settings={"database": book.url, "port": port, "log_level": "warning", **settings})
     with _running(code, port, first, book.key) as server:
         yield server
 

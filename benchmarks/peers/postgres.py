@@ -63,6 +63,11 @@ class Postgres:
     def url(self) -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
+    def database(self, name: str) -> str:
+        """The URL of a new database."""
+        self.sql(f"CREATE DATABASE {name}")
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
     @property
     def pid(self) -> int:
         return self._process.pid

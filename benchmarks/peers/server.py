@@ -1,9 +1,6 @@
 """What peers that are servers have in common: they say what to send for a piece of work, and it is measured."""
 
-import json
 import shutil
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import servers
-from benchmarks.machine import CLIENT_CORE
 from benchmarks.peers.grpc import Call, Generator
 from benchmarks.peers.postgres import Postgres
 from benchmarks.peers.protocol import Measured, Size, Work
@@ -150,22 +146,12 @@ class ServerPeer(ABC):
             else:
                 seen = self.generator.send(sent, clients=work.clients, seconds=seconds)
             return seen.requests, seen.seconds, seen.p50_ms, seen.p99_ms
-        if work is Work.COLD:
-            return self._send_once(sent, work.clients)
         server = servers.Server(pid=self.pid, port=self.http_port, key=self.metadata.get("key", "-"), started_s=0)
+        if work is Work.COLD:
+            once = server.load_once(sent.requests, self.directory, clients=work.clients)
+            return once.requests, once.requests / once.per_s, once.p50_ms, once.p99_ms
         load = server.load(sent.requests, self.directory, clients=work.clients, seconds=seconds)
         return load.requests, load.requests / load.per_s if load.requests else seconds, load.p50_ms, load.p99_ms
-
-    def _send_once(self, sent: Requests, clients: int) -> tuple[int, float, float, float | None]:
-        file = self.directory / "once.tsv"
-        file.write_text("".join(f"{each.method}\t{each.path}\t{each.body}\n" for each in sent.requests))
-        command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-P", str(_ONCE)]
-        command += [str(self.http_port), str(clients), self.metadata.get("key", "-"), str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr[-300:])
-        seen = json.loads(done.stdout)
-        return seen["requests"], seen["seconds"], seen["p50_ms"], seen["p99_ms"]
 
 
 def new_directory(directory: Path, name: str) -> Path:

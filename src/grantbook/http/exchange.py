@@ -273,7 +273,7 @@ class GuardedRoute(APIRoute):
 def _recall(request: Request, organization_id: str | None) -> bool:
     """Whether the caller is known from an earlier request: no thread, no look into the book.
 
-    Who writes is looked up where it is not known at once what other servers changed: a key that ended writes no more.
+    Who writes is verified where it is not known at once what other servers changed: a key that ended writes no more.
     """
     desk: Desk = request.app.state.desk
     if organization_id is None or (request.method in _UNSAFE and not desk.facts.present.is_local):
@@ -290,7 +290,9 @@ def _identify(request: Request, organization_id: str | None) -> None:
         identity = keys.authenticate(request.app.state.desk, _secret(request))
     else:
         admissions: Admissions = request.app.state.admissions
-        identity = admissions.admit(_credential(request), _secret(request), organization_id).identity
+        credential, secret = _credential(request), _secret(request)
+        known = admissions.verify(credential, organization_id)
+        identity = (known or admissions.admit(credential, secret, organization_id)).identity
     _set_identity(request, identity, organization_id)
 
 

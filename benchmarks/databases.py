@@ -1,0 +1,148 @@
+"""SQLite beside PostgreSQL: one server process on each, the same world, the same questions, in one run.
+
+A check that is cold is about a user and an entity that nobody asked about since the server started.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks import books, importing, servers
+from benchmarks.books import Book
+from benchmarks.machine import SERVER_CORE, cpu_seconds, memory_mb, pinned
+from benchmarks.parts import Bench
+from benchmarks.peers.postgres import Postgres
+from benchmarks.questions import Question, Questions
+from benchmarks.report import Table
+from benchmarks.servers import Load, Request, Server
+from benchmarks.world import ORGANIZATION_ID, World
+from grantbook.store.schema import Schema
+
+_MANY: Final = 32
+_APART: Final = 4_000
+_IMPORTED: Final = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A database, and the process whose CPU time is its own; none for SQLite."""
+
+    name: str
+    pid: int | None
+
+    def used_s(self) -> float:
+        """CPU seconds of the database's processes so far."""
+        return 0.0 if self.pid is None else cpu_seconds(self.pid)
+
+
+def run(bench: Bench) -> list[Table]:
+    """Checks, writes and imports. What is durable on one is so on the other."""
+    postgres = Postgres()
+    try:
+        made = bench.large.world
+        with pinned(SERVER_CORE):
+            on_postgres = books.load(postgres.database("book"), made)
+        traffic = _Traffic(bench)
+        traffic.measure(Database(name="SQLite", pid=None), bench.large)
+        traffic.measure(Database(name="PostgreSQL", pid=postgres.pid), on_postgres)
+        return [*traffic.tables(), _imports(bench, postgres)]
+    finally:
+        postgres.stop()
+
+
+class _Traffic:
+    """What one server process does on each database."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._rows: list[tuple[str, str, int, Load, float]] = []
+        self._memory: list[tuple[str, float]] = []
+
+    def measure(self, database: Database, book: Book) -> None:
+        questions = Questions(book.world)
+        check, hundred, *_ = questions.checks()
+        create = questions.writes()[0]
+        with servers.grantbook(book, check.request(0)) as server:
+            for question, clients in ((check, 1), (check, _MANY), (hundred, 4), (create, 1), (create, _MANY)):
+                self._add(
+                    database,
+                    server,
+                    f"{question.name}, warm" if not question.writes else question.name,
+                    question,
+                    clients,
+                )
+            self._memory.append((database.name, memory_mb(server.pid)[1]))
+        for clients in (1, _MANY):
+            with servers.grantbook(book, check.request(0)) as server:
+                before = database.used_s()
+                load = server.load_once(_apart(book.world), self._bench.directory, clients=clients)
+                self._rows.append(("check, cold", database.name, clients, load, database.used_s() - before))
+
+    def _add(self, database: Database, server: Server, name: str, question: Question, clients: int) -> None:
+        count = 12_000 if question.writes else 500
+        requests = [question.request(number) for number in range(count)]
+        before = database.used_s()
+        load = server.load(requests, self._bench.directory, clients=clients, seconds=self._bench.seconds)
+        self._rows.append((name, database.name, clients, load, database.used_s() - before))
+
+    def tables(self) -> list[Table]:
+        table = Table(
+            f"G. One server process on {len(self._bench.large.world.grants):,} grants, by database",
+            (
+                "what",
+                "database",
+                "clients",
+                "requests/s",
+                "per CPU-s of the server",
+                "per CPU-s of both",
+                "of SQLite",
+                "p50 ms",
+                "p99 ms",
+            ),
+            note="The server and the database share one core, the clients have the other. `of SQLite` compares "
+            "requests per CPU-second of server and database together with the same on SQLite.",
+        )
+        of_sqlite: dict[tuple[str, int], float] = {}
+        for name, database, clients, load, database_s in sorted(self._rows, key=lambda row: (row[0], row[2])):
+            both = load.requests / (load.requests / load.per_cpu_s + database_s)
+            base = of_sqlite.setdefault((name, clients), both)
+            table.add(name, database, clients, load.per_s, load.per_cpu_s, both, both / base, load.p50_ms, load.p99_ms)
+        memory = Table("G. Private memory of the server after these, MB", ("database", "MB"))
+        for name, megabytes in self._memory:
+            memory.add(name, megabytes)
+        return [table, memory]
+
+
+def _apart(world: World) -> list[Request]:
+    """Checks, no two of them about the same user or entity."""
+    path = f"/v1/organizations/{ORGANIZATION_ID}/access/check"
+    return [
+        Request(
+            "POST",
+            path,
+            json.dumps({"user_id": user, "entity_type": ref.type, "entity_id": ref.id, "access_level": "read"}),
+        )
+        for user, ref in zip(world.users[:_APART], world.entities, strict=False)
+    ]
+
+
+def _imports(bench: Bench, postgres: Postgres) -> Table:
+    grants = int(len(bench.large.world.grants) * _IMPORTED)
+    table = Table(
+        f"G. `grantbook import` of {grants:,} grants into a new book, by database",
+        ("database", "seconds", "CPU seconds", "grants a second", "of SQLite"),
+        note="Beside the grants the file has people, departments and entities, whose time is taken off: what the file "
+        "takes more than one without its grants. The CPU seconds are those of the command.",
+    )
+    on_postgres = [postgres.database(name) for name in ("others", "import")]
+    for url in on_postgres:
+        with Schema(url) as schema:
+            schema.migrate()
+    on_sqlite = [f"sqlite:///{bench.directory / name}" for name in ("others-g.db", "import-g.db")]
+    base = 0.0
+    for name, urls in (("SQLite", on_sqlite), ("PostgreSQL", on_postgres)):
+        took = importing.grants_alone(bench.directory, urls[0], urls[1], grants)
+        rate = took.grants / took.wall_s
+        base = base or rate
+        table.add(name, took.wall_s, took.cpu_s, rate, rate / base)
+    return table
