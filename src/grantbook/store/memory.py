@@ -1,7 +1,7 @@
 """The reference store: plain dictionaries behind a lock. It keeps every promise of the port and nothing on disk."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from operator import gt, lt
@@ -10,6 +10,7 @@ from typing import Any
 
 from grantbook.model.errors import Conflict
 from grantbook.model.facts import (
+    FACT_KINDS,
     Containment,
     Department,
     Entity,
@@ -35,8 +36,10 @@ from grantbook.store.port import (
     Head,
     Lookup,
     Order,
+    Snapshot,
     StoredResponse,
     ToldText,
+    Version,
     Where,
 )
 from grantbook.store.texts import texts_of
@@ -337,6 +340,89 @@ class _Together:
         self.done.append(transaction)
 
 
+class MemoryArchive:
+    """See `port.Archive`. Takes a copy of what does not say since when it is there."""
+
+    def __init__(self, store: "MemoryStore", snapshot: MemorySnapshot, book: _Book) -> None:
+        self.head = book.head
+        self.snapshot: Snapshot = snapshot
+        self._book = book
+        self._changes = list(book.changes)
+        self._responses = dict(book.responses)
+        self._lookups = dict(store.lookups)
+        self._users = {user_id for user_id, known in store.user_organizations.items() if self._id in known}
+        self._key_uses = {id_: at for (of, id_), at in store.all_key_uses.items() if of == self._id}
+
+    @property
+    def _id(self) -> str:
+        return self.snapshot.organization_id
+
+    def count(self) -> int:
+        return len(self._changes) + sum(len(list(self.versions(kind))) for kind in FACT_KINDS)
+
+    def revisions(self) -> Iterator[tuple[int, Instant]]:
+        return iter(sorted({(change.revision, change.at) for change in self._changes}))
+
+    def changes(self) -> Iterator[Change]:
+        return iter(self._changes)
+
+    def versions(self, kind: type[Fact]) -> Iterator[Version]:
+        newest = self.head.revision
+        for key, versions in sorted(self._book.versions.get(kind, {}).items()):
+            for each in versions:
+                if each.since <= newest:
+                    until = each.until if each.until is not None and each.until <= newest else None
+                    yield Version(key, each.fact, each.since, until)
+
+    def look_up(self, lookup: Lookup, keys: Collection[str]) -> dict[str, str]:
+        return {key: self._lookups[lookup, key] for key in keys if (lookup, key) in self._lookups}
+
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        return self._users & set(user_ids)
+
+    def key_uses(self) -> Iterator[tuple[str, Instant]]:
+        return iter(sorted(self._key_uses.items()))
+
+    def responses(self) -> Iterator[tuple[str, Instant, StoredResponse]]:
+        return ((key, *kept) for key, kept in sorted(self._responses.items()))
+
+
+class MemoryRestoration:
+    """See `port.Restoration`. Nothing of it is in the store before it is finished."""
+
+    def __init__(self, store: "MemoryStore", organization_id: str, responses: Mapping[str, Any]) -> None:
+        self.book = _Book()
+        self.book.responses.update(responses)
+        self.lookups: dict[tuple[Lookup, str], str] = {}
+        self.key_uses: dict[tuple[str, str], Instant] = {}
+        self._store = store
+        self._id = organization_id
+
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        self.book.changes += changes
+        last = changes[-1]
+        self.book.head = Head(revision=last.revision, at=last.at, hash=last.hash)
+
+    def add_versions(self, versions: Sequence[Version]) -> None:
+        for key, fact, since, until in versions:
+            if fact is not None:
+                kept = self.book.versions.setdefault(type(fact), {}).setdefault(key, [])
+                if any(each.since == since or each.until is None is until for each in kept):
+                    raise Conflict(kind=type(fact).__name__, key="/".join(key))
+                kept.append(_Version(fact, since, until))
+
+    def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
+        held = {**self.lookups, **self._store.lookups}
+        self.lookups.update({(lookup, key): value for key, value in values.items() if (lookup, key) not in held})
+        return {key: held.get((lookup, key), value) for key, value in values.items()}
+
+    def add_key_uses(self, uses: Mapping[str, Instant]) -> None:
+        self.key_uses.update({(self._id, key_id): at for key_id, at in uses.items()})
+
+    def add_response(self, idempotency_key: str, at: Instant, response: StoredResponse) -> None:
+        self.book.responses.setdefault(idempotency_key, (at, response))
+
+
 class MemoryStore:
     """See `port.Store`."""
 
@@ -347,7 +433,7 @@ class MemoryStore:
         self.lookups: dict[tuple[Lookup, str], str] = {}
         self.user_organizations: dict[str, set[str]] = {}
         self.commits = 0
-        self._key_uses: dict[tuple[str, str], Instant] = {}
+        self.all_key_uses: dict[tuple[str, str], Instant] = {}
 
     @contextmanager
     def snapshot(
@@ -411,11 +497,11 @@ class MemoryStore:
     def note_key_uses(self, uses: Mapping[tuple[str, str], Instant]) -> None:
         with self.lock:
             for key, at in uses.items():
-                self._key_uses[key] = max(at, self._key_uses.get(key, at))
+                self.all_key_uses[key] = max(at, self.all_key_uses.get(key, at))
 
     def key_uses(self, organization_id: str, key_ids: Collection[str]) -> dict[str, Instant]:
         with self.lock:
-            used = {id_: self._key_uses.get((organization_id, id_)) for id_ in key_ids}
+            used = {id_: self.all_key_uses.get((organization_id, id_)) for id_ in key_ids}
         return {id_: at for id_, at in used.items() if at is not None}
 
     def present(self) -> MemoryPresent:
@@ -433,6 +519,27 @@ class MemoryStore:
             book = self._books.get(organization_id)
             changes = list(book.changes) if book else []
         return (change for change in changes if change.revision > after)
+
+    @contextmanager
+    def archive(self, organization_id: str) -> Iterator[MemoryArchive]:
+        with self.snapshot(organization_id) as snapshot:
+            yield MemoryArchive(self, snapshot, self._books.get(organization_id, _Book()))
+
+    @contextmanager
+    def restoring(self, organization_id: str) -> Iterator[MemoryRestoration]:
+        with self.lock:
+            if self.head(organization_id).revision:
+                raise Conflict("The organization is there already", organization_id=organization_id)
+            restored = MemoryRestoration(self, organization_id, self._books.get(organization_id, _Book()).responses)
+            yield restored
+            book = restored.book
+            if book.head.revision:
+                self._books[organization_id] = book
+            for member_id in (key[0] for key in book.versions.get(Member, ())):
+                self.user_organizations.setdefault(member_id, set()).add(organization_id)
+            self.lookups.update(restored.lookups)
+            self.note_key_uses(restored.key_uses)
+            self.commits += 1
 
     def close(self) -> None:
         """Nothing to release."""

@@ -408,6 +408,67 @@ class Transaction(Snapshot, Protocol):
         """Remember an answer for a day, in the same transaction as its effects. Raises Conflict where one is kept."""
 
 
+class Version(NamedTuple):
+    """A fact from one revision until another, or while it lives until None. `fact` is None where it cannot be read."""
+
+    key: tuple[str, ...]
+    fact: Fact | None
+    since: int
+    until: int | None
+
+
+class Archive(Protocol):
+    """One organization with its whole history, as of its newest revision. Everything is of one state, and streams come
+    in parts as they go, whatever is written meanwhile."""
+
+    head: Head
+    snapshot: Snapshot
+
+    def count(self) -> int:
+        """How many changes and versions there are."""
+
+    def revisions(self) -> Iterator[tuple[int, Instant]]:
+        """Every revision and its time, in order."""
+
+    def changes(self) -> Iterator[Change]:
+        """Every change, oldest first."""
+
+    def versions(self, kind: type[Fact]) -> Iterator[Version]:
+        """Every version of every fact of the kind, by key and then by age."""
+
+    def look_up(self, lookup: Lookup, keys: Collection[str]) -> dict[str, str]:
+        """The values of those of the global keys that have one."""
+
+    def known_users(self, user_ids: Collection[str]) -> set[str]:
+        """Those of the ids that are or were a member of this organization, as `Store.organizations_of` knows it."""
+
+    def key_uses(self) -> Iterator[tuple[str, Instant]]:
+        """Keys and their last use, by key."""
+
+    def responses(self) -> Iterator[tuple[str, Instant, StoredResponse]]:
+        """Answers that are kept, each with its idempotency key and its time, by key."""
+
+
+class Restoration(Protocol):
+    """An organization that comes into the book with its history, as it was elsewhere. Leaving the block commits it, an
+    exception undoes everything. The last change makes the head."""
+
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        """The next changes, in order. Whether they are one chain is for the caller to know."""
+
+    def add_versions(self, versions: Sequence[Version]) -> None:
+        """Versions of facts of one kind, which can be read. Raises Conflict where one is there already."""
+
+    def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
+        """Set those of the global keys that are free; the values that now hold."""
+
+    def add_key_uses(self, uses: Mapping[str, Instant]) -> None:
+        """When keys were used last."""
+
+    def add_response(self, idempotency_key: str, at: Instant, response: StoredResponse) -> None:
+        """An answer to keep for as long as it would have been."""
+
+
 class Writable(Protocol):
     """Where transactions are made."""
 
@@ -467,6 +528,12 @@ class Store(Writable, Protocol):
 
     def changes(self, organization_id: str, *, after: int = 0) -> Iterator[Change]:
         """Changes of the revisions after `after`, oldest first."""
+
+    def archive(self, organization_id: str) -> AbstractContextManager[Archive]:
+        """Everything that is kept of the organization. An unknown one is empty, at revision 0."""
+
+    def restoring(self, organization_id: str) -> AbstractContextManager[Restoration]:
+        """Bring in an organization that has no revision here. Raises Conflict(organization_id) where it has one."""
 
     def close(self) -> None:
         """Release files and connections."""

@@ -14,6 +14,7 @@ from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from grantbook.model.facts import Fact, Member, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
+from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, keep_texts
 from grantbook.store.history import NO_HASH, Recorder
 from grantbook.store.kept import Memory
 from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse
@@ -21,10 +22,9 @@ from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.snapshots import SqlSnapshot
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
-from grantbook.store.tables import changes, heads, lookups, responses, revisions, told_texts, user_organizations
-from grantbook.store.texts import KnownTexts, digest_of, texts_of
+from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
+from grantbook.store.texts import KnownTexts, texts_of
 
-_TEXT_COLUMNS = ("organization_id", "digest", "field", "text", "about")
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
 
 
@@ -130,14 +130,7 @@ class SqlTransaction(SqlSnapshot):
         """Keep the texts of the changes that were not told before."""
         told = texts_of(self._changes)
         known = self._texts.known_at(self.organization_id, self.newest.hash)
-        fresh = {digest_of(each): each for each in told - known}
-        if fresh:
-            digests = self._dialect.list_value(sorted(fresh))
-            for row in self._session.all(self._statements.known_texts(), tenant=self.organization_id, digests=digests):
-                del fresh[row[0]]
-            rows = [(self.organization_id, digest, *each) for digest, each in fresh.items()]
-            self._session.insert_rows(self._statements.insert(told_texts), _TEXT_COLUMNS, rows)
-            self._session.index_texts([(each.text, digest) for digest, each in fresh.items()])
+        keep_texts(self._dialect, self._statements, self._session, self.organization_id, told - known)
         self._texts.keep(self.organization_id, self.tip.hash, known, told - known)
 
     @property
@@ -226,7 +219,7 @@ class Together:
 
     session: Session
     begin: Callable[[str, Author], AbstractContextManager[SqlTransaction]]
-    done: list[SqlTransaction]
+    done: list[SqlTransaction | SqlRestoration]
 
     @contextmanager
     def transaction(self, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
@@ -241,6 +234,7 @@ class SqlStore:
     def __init__(self, dialect: Dialect, clock: Clock) -> None:
         self._dialect = dialect
         self._statements = Statements(dialect)
+        self._archive_statements = ArchiveStatements(dialect)
         self._clock = clock
         self._kept = Memory()
         self._texts = KnownTexts()
@@ -297,9 +291,9 @@ class SqlStore:
         transaction.finish()
 
     @contextmanager
-    def _committing(self) -> Iterator[tuple[Session, list[SqlTransaction]]]:
+    def _committing(self) -> Iterator[tuple[Session, list[SqlTransaction | SqlRestoration]]]:
         """A session that is committed at the end, and the list of the transactions that are done by then."""
-        done: list[SqlTransaction] = []
+        done: list[SqlTransaction | SqlRestoration] = []
         with self._dialect.turn():
             with self._session(writes=True) as session:
                 yield session, done
@@ -312,7 +306,7 @@ class SqlStore:
         for transaction in made:
             self._dialect.committed(transaction.organization_id, transaction.revision)
 
-    def _require_committed(self, transaction: SqlTransaction, lost: StoreUnavailable) -> None:
+    def _require_committed(self, transaction: SqlTransaction | SqlRestoration, lost: StoreUnavailable) -> None:
         """After a commit whose answer was lost: whether the book has the revision that it made.
 
         Raises the error again where it has not, and OutcomeUnknown where that cannot be asked.
@@ -403,6 +397,21 @@ class SqlStore:
             if len(rows) < STREAM_ROWS:
                 return
             place = (rows[-1][0], rows[-1][1])
+
+    @contextmanager
+    def archive(self, organization_id: str) -> Iterator[SqlArchive]:
+        with self._session() as session:
+            snapshot = SqlSnapshot(self._dialect, self._statements, session, organization_id, None, self._kept)
+            yield SqlArchive(self._dialect, self._archive_statements, session, snapshot, snapshot.newest)
+
+    @contextmanager
+    def restoring(self, organization_id: str) -> Iterator[SqlRestoration]:
+        with self._committing() as (session, done):
+            statements = self._statements, self._archive_statements
+            restoration = SqlRestoration(self._dialect, *statements, session, organization_id)
+            yield restoration
+            restoration.finish()
+            done.append(restoration)
 
     def close(self) -> None:
         self._dialect.close()

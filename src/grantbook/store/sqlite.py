@@ -97,7 +97,11 @@ class SqliteDialect:
         whole = len(rows) - len(rows) % _AT_ONCE if prepared.table == changes.name else 0
         if whole:
             shared, own = ([columns.index(name) for name in names] for names in (_SHARED, _OWN))
-            head, pick = [rows[0][place] for place in shared], itemgetter(*own)
+            heads, pick = set(map(itemgetter(*shared), rows)), itemgetter(*own)
+            if len(heads) > 1:  # of several revisions, as a restoration brings them
+                whole = 0
+        if whole:
+            (head,) = heads
             parts = (rows[first : first + _AT_ONCE] for first in range(0, whole, _AT_ONCE))
             values_ = ([*chain.from_iterable(map(pick, part)), *head] for part in parts)
             cursor.executemany(self._changes_at_once.sql, values_)
