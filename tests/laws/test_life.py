@@ -23,6 +23,7 @@ from grantbook.model.governance import OWNER
 from grantbook.model.instants import to_text
 from grantbook.model.resolution import Access, access
 from grantbook.model.vocabulary import BUILT_IN
+from grantbook.service import verification
 from grantbook.service.desk import SYSTEM, Desk
 from tests.conftest import STORES
 from tests.serving import Tenant
@@ -394,6 +395,7 @@ class Life(RuleBasedStateMachine):
             self._compare_user(facts, user_id)
         for entity in (*KNOWN, RULE):
             self._compare_entity(facts, entity)
+        assert verification.verify(self.place.desk, self.tenant.organization_id).problems == []
 
     def _compare_user(self, facts: Facts, short: str) -> None:
         user_id = self.id(short)

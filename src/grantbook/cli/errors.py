@@ -44,7 +44,9 @@ FIXES: Final[Mapping[str, str]] = {
     "STORE_UNAVAILABLE": "check that the database is reachable, that its files can be written, and try again",
     "TRANSACTION_ABORTED": "try again",
     "OUTCOME_UNKNOWN": "look whether the change is there before you make it again",
+    "ORGANIZATION_EXISTS": "restore it into another database",
     "TAMPERED_HISTORY": "compare the database with a backup from before that revision",
+    "DAMAGED_BOOK": "compare the database with a backup; 'grantbook verify' lists all that is wrong",
 }
 
 

@@ -1,4 +1,4 @@
-"""`grantbook export` and `grantbook import`: a whole organization as JSON Lines."""
+"""`grantbook export` and `grantbook import`: whole organizations as JSON Lines."""
 
 import gc
 import os
@@ -6,19 +6,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from grantbook import settings
-from grantbook.cli import lines, options
+from grantbook.cli import history_lines, lines, moving, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
 from grantbook.cli.places import opened, place_in
+from grantbook.cli.progress import progress
 from grantbook.model.errors import ConfigurationError, Conflict, GrantbookError, ValidationFailed
 from grantbook.model.facts import Fact, Organization
 from grantbook.model.ids import ORGANIZATION, is_id
@@ -30,27 +30,38 @@ from grantbook.service.transfer import Line
 CHUNK: Final = 50_000
 """More lines in a transaction cost memory, fewer cost time: each one rewrites much of the indexes."""
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+_SHOWN_EVERY: Final = 1_000
+_SECRET_MODE: Final = 0o600
 STANDARD: Final = "-"
 
 
 @click.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default=STANDARD)
 @click.option("--organization", type=options.ID, metavar="ID", help="The organization, if there are several.")
+@click.option("--history", "with_history", is_flag=True, help="All organizations as they are, with history and keys.")
 @options.database
-def export(*, file: str, organization: str | None, database: str | None) -> int:
+def export(*, file: str, organization: str | None, with_history: bool, database: str | None) -> int:
     """Write a whole organization to FILE as JSON Lines, or to stdout: who is in it, what there is, and every grant.
 
     API keys, invitations and the history stay behind.
+
+    With --history nothing does: every version of every fact, the record with its hashes, the digests of keys, all of
+    one moment; of all organizations, unless one is chosen. An import of that file gives the same answers about every
+    time, and keys go on working: it is a secret, and only its owner can read it.
     """
     given = settings.load({"database": database, "organization": organization})
+    if with_history:
+        with opened(given) as desk, _written(file, mode=_SECRET_MODE) as out, progress() as shown:
+            moving.write(desk, given.organization, out, shown)
+        return Exit.DONE
     with opened(given) as desk:
         place = place_in(desk, given.organization)
         with place.reading() as reading, _written(file) as out:
             counts = transfer.counts(reading)
             out.write(lines.header(place.organization_id, counts))
-            with _progress() as progress:
-                task = progress.add_task("facts", total=sum(counts.values()))
-                for fact in progress.track(transfer.iterate(reading), task_id=task):
+            with progress() as shown:
+                task = shown.add_task("facts", total=sum(counts.values()))
+                for fact in shown.track(transfer.iterate(reading), task_id=task):
                     out.write(lines.line_of(fact))
     click.echo(f"{sum(counts.values())} facts of {place.organization_id} exported", err=True)
     return Exit.DONE
@@ -68,21 +79,48 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
 
     What is there already stays as it is, so an import that was interrupted is finished by running it again. Each part
     of 50,000 lines is there as a whole or not at all.
+
+    A file of 'export --history' restores organizations as they were, each as a whole or not at all. It is refused
+    where one is there with another history; one that is there with the same stays as it is.
     """
     given = settings.load({"database": database, "organization": organization})
-    with _read(file) as source, opened(given, may_create=True) as desk, _progress() as progress:
-        task = progress.add_task("lines", total=_size(source))
-        arrival = Arrival(desk, given.organization, reason=f"import of {Path(file).name}")
+    with _read(file) as source, opened(given, may_create=True) as desk, progress() as shown:
+        texts, is_history = _texts(source, shown)
         with desk.store.filling():
-            while arrival.take(source):
-                progress.update(task, completed=arrival.size)
-            progress.update(task, description="indexes")
-        arrival.finish()
-    if as_json:
+            if is_history:
+                with _uncollected():
+                    restored = moving.restore(desk, given.organization, texts)
+            else:
+                arrival = Arrival(desk, given.organization, reason=f"import of {Path(file).name}")
+                while arrival.take(texts):
+                    pass
+        if not is_history:
+            arrival.finish()
+    if is_history:
+        moving.show(restored, as_json=as_json)
+    elif as_json:
         print_json(arrival.told())
     else:
         click.echo("{organization_id}: {added} facts imported, {present} were there already".format(**arrival.told()))
     return Exit.DONE
+
+
+def _texts(source: BinaryIO, shown: Progress) -> tuple[Iterator[bytes], bool]:
+    """The lines, which move the progress on, and whether they are of histories."""
+    task = shown.add_task("lines", total=_size(source))
+
+    def followed() -> Iterator[bytes]:
+        size = 0
+        texts = iter(lambda: source.readline(history_lines.MAX_LINE_BYTES + 1), b"")
+        while part := list(islice(texts, _SHOWN_EVERY)):
+            yield from part
+            size += sum(map(len, part))
+            shown.update(task, completed=size)
+        shown.update(task, description="indexes")
+
+    texts = followed()
+    first = list(islice(texts, 1))
+    return chain(first, texts), bool(first) and first[0].startswith(history_lines.BEGINNING)
 
 
 @dataclass
@@ -93,15 +131,14 @@ class Arrival:
     organization_id: str | None
     reason: str
     read: int = 0
-    size: int = 0
     facts: int = 0
     added: int = 0
     _announced: int | None = None
     _known: transfer.Known = field(default_factory=transfer.Known)
 
-    def take(self, source: BinaryIO) -> bool:
+    def take(self, lines_: Iterator[bytes]) -> bool:
         """The next part, in one transaction; False after the last. Raises InvalidLines, Conflict."""
-        texts = list(islice(iter(lambda: source.readline(MAX_LINE_BYTES + 1), b""), CHUNK))
+        texts = list(islice(lines_, CHUNK))
         if not texts:
             return False
         with _uncollected():
@@ -117,7 +154,6 @@ class Arrival:
                 self.added += self._add(found, trusts_store=False)  # to say which line it was
             self.facts += len(found)
         self.read += len(texts)
-        self.size += sum(map(len, texts))
 
     def _add(self, found: list[Line], *, trusts_store: bool) -> int:
         with self.desk.writing(self._chosen(found), SYSTEM, reason=self.reason) as writing:
@@ -200,15 +236,16 @@ def _uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def _written(file: str) -> Iterator[BinaryIO]:
-    """A file that appears when it is whole, or stdout."""
+def _written(file: str, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole, or stdout. Never is it open to more than `mode` says."""
     if file == STANDARD:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     part = Path(f"{file}.part")
+    part.unlink(missing_ok=True)  # one of before would keep its own mode
     try:
-        with part.open("wb") as out:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
             yield out
         part.replace(file)
     finally:
@@ -231,10 +268,3 @@ def _size(source: BinaryIO) -> int | None:
         return os.fstat(source.fileno()).st_size or None
     except OSError:
         return None
-
-
-def _progress() -> Progress:
-    """On stderr, and only for a person who looks at it."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)

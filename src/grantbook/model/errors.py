@@ -203,6 +203,15 @@ class TamperedHistory(GrantbookError):
     system_message = "A change does not match its hash"
 
 
+class DamagedBook(GrantbookError):
+    """What is kept does not agree with itself. Details: organization_id, kind and key of the first, and problems, how
+    many there are, where all were looked for."""
+
+    code = "DAMAGED_BOOK"
+    message = "The book of this organization is damaged."
+    system_message = "What is kept does not agree with the history"
+
+
 class ConfigurationError(GrantbookError):
     """A setting, a file or a database is not usable as it is. The explanation says what to do."""
 

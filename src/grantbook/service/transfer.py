@@ -305,10 +305,10 @@ def _require_references(writing: Writing, lines: Sequence[Line], known: Known, p
             entity_id, entity_type, grantee_id, grantee_type = _PAIR(fact)
             if (entity_type, entity_id) in known.entities and (grantee_type, grantee_id) in known.principals:
                 continue  # most lines are grants, and most name what was seen before
-        for field, entity in _entities_in(fact):
+        for field, entity in entities_in(fact):
             if entity not in known.entities:
                 entities.setdefault(entity, []).append((number, field))
-        for field, principal in _principals_in(writing, fact):
+        for field, principal in principals_in(writing, fact):
             if principal not in known.principals:
                 principals.setdefault(principal, []).append((number, field))
     no_entities, no_principals = missing_entities(writing, entities), missing_principals(writing, principals)
@@ -325,7 +325,7 @@ def _refuse(ref: EntityRef | Principal, places: Sequence[tuple[int, str]], probl
         problems.add(number, field, f"there is no {ref.type} {ref.id}")
 
 
-def _entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
+def entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
     """The fields that name an entity."""
     match fact:
         case Grant() | AccessTarget():
@@ -335,7 +335,7 @@ def _entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
     return ()
 
 
-def _principals_in(reading: Reading, fact: Fact) -> tuple[tuple[str, Principal], ...]:
+def principals_in(reading: Reading, fact: Fact) -> tuple[tuple[str, Principal], ...]:
     """The fields that name a principal. Owners may be gone, and rules are granted to users from elsewhere."""
     match fact:
         case Grant():
