@@ -1,14 +1,17 @@
 """`grantbook migrate`: the schema of the database."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from grantbook import settings
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json, print_pairs
-from grantbook.store.migrations import SchemaState
-from grantbook.store.schema import Schema
-from grantbook.store.tables import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from grantbook.store.migrations import SchemaState
+    from grantbook.store.schema import Schema
 
 
 @click.group()
@@ -23,7 +26,7 @@ def migrate() -> None:
 @options.database
 def up(*, database: str | None) -> int:
     """Bring the schema to the version of this release. Safe to run again, and from several machines at once."""
-    with Schema(settings.load({"database": database}).database) as schema:
+    with _schema(database) as schema:
         before = schema.state()
         schema.migrate()
         after = schema.state()
@@ -37,8 +40,10 @@ def up(*, database: str | None) -> int:
 @options.as_json
 def status(*, database: str | None, as_json: bool) -> int:
     """Which version the database has, and whether this release works on it. Exit code 3 where it does not."""
-    with Schema(settings.load({"database": database}).database) as schema:
+    with _schema(database) as schema:
         state = schema.state()
+    from grantbook.store.tables import SCHEMA_VERSION  # late, as below
+
     told = {
         "version": state.version,
         "release_version": SCHEMA_VERSION,
@@ -57,12 +62,18 @@ def status(*, database: str | None, as_json: bool) -> int:
 @options.database
 def plan(*, database: str | None) -> int:
     """Print the SQL that `up` would run, and run nothing."""
-    with Schema(settings.load({"database": database}).database) as schema:
+    with _schema(database) as schema:
         click.echo(schema.plan() or "-- nothing to do", nl=True)
     return Exit.DONE
 
 
-def _advice(state: SchemaState) -> str:
+def _schema(database: str | None) -> "Schema":
+    from grantbook.store.schema import Schema  # late: other commands start without a database
+
+    return Schema(settings.load({"database": database}).database)
+
+
+def _advice(state: "SchemaState") -> str:
     if state.is_usable:
         return "nothing to do"
     return "run 'grantbook migrate up'" if state.is_older or state.version is None else "upgrade Grantbook"
