@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
@@ -83,7 +84,7 @@ class PostgresServer:
         """Make the cluster, and start it."""
         self._prepare(port)
         self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=grantbook", "-D")
-        self._configure(unix_socket_directories="", **_SETTINGS, port=str(port), **settings)
+        self._configure(**{**_SETTINGS, "unix_socket_directories": "", "port": str(port), **settings})
         self.start()
 
     def replicate(self, primary: "PostgresServer", port: int) -> None:
@@ -116,6 +117,14 @@ class PostgresServer:
         """End it: at once, or `fast` with a checkpoint."""
         self._run("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}", "-D")
 
+    def bound_files(self, maximum: int | None) -> None:
+        """Let no process of it write beyond so many bytes of a file: to it, a disk that is full."""
+        postmaster = psutil.Process(self.process_id)
+        bound = f"--fsize={'unlimited' if maximum is None else maximum}:"
+        for process in (postmaster, *postmaster.children()):  # the postmaster first: others may end meanwhile
+            command = ["prlimit", f"--pid={process.pid}", bound]
+            subprocess.run(command, check=process == postmaster, user=self._user, cwd="/", stderr=subprocess.DEVNULL)
+
     @property
     def process_id(self) -> int:
         return int((self._data / "postmaster.pid").read_text().split()[0])
@@ -143,6 +152,13 @@ def _packages() -> Path:
     if spec is None or spec.origin is None:
         raise AssertionError(f"the package {_WHEEL} is not installed: run 'make setup'")
     return Path(spec.origin).parent.parent
+
+
+def own_server(**settings: str) -> PostgresServer:
+    """A server of the caller's own, who stops it. Not below pytest's directories, which it closes to other users."""
+    server = PostgresServer(Path(os.environ[_HOME]) / secrets.token_hex(8))
+    server.make(free_port(), **settings)
+    return server
 
 
 def server_url() -> str:

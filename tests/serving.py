@@ -32,16 +32,29 @@ _PATIENCE_S: Final = 30
 
 
 class Server:
-    """Server processes on one database, by default a new one. `desk` is the tests' own way to the same book."""
+    """Server processes on one database, by default a new one. `desk` is the tests' own way to the same book.
 
-    def __init__(self, directory: Path, *, workers: int = 1, database: str | None = None, **options: str) -> None:
+    The processes may reach it `through` another address.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int = 1,
+        database: str | None = None,
+        through: str | None = None,
+        **options: str,
+    ) -> None:
         self._made: str | None = None
         if database is None and postgres.IS_MEANT:
             database = self._made = postgres.make_database()
         self.database = database or f"sqlite:///{directory / 'book.db'}"
         self._options = {"staleness_ms": "0"} | options if postgres.IS_MEANT else options  # the tests' desk writes too
         self.desk = open_desk(self.database)
+        directory.mkdir(exist_ok=True)
         self.log = directory / "server.log"
+        self._served = through or self.database
         self._directory = directory
         self._workers = workers
         self.start()
@@ -51,7 +64,7 @@ class Server:
         for _ in range(3):  # somebody else may take the free port before the server does
             self.port = postgres.free_port()
             self.url = f"http://{HOST}:{self.port}"
-            options = {"--database": self.database, "--port": str(self.port), "--workers": str(self._workers)}
+            options = {"--database": self._served, "--port": str(self.port), "--workers": str(self._workers)}
             options |= {f"--{name.replace('_', '-')}": value for name, value in self._options.items()}
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(

@@ -14,11 +14,11 @@ notification whose writer was told that the commit failed. With a staleness of 0
 
 import logging
 import os
-import select
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from threading import Lock, Thread
 from typing import Any, Final
 
@@ -26,7 +26,11 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 CHANNEL: Final = "grantbook"
-_HEARTBEAT: Final = b"SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END"
+_LISTEN: Final = f"LISTEN {CHANNEL}".encode()
+_HEARTBEAT: Final = (
+    "SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END, pg_backend_pid(),"
+    f" '{CHANNEL}' IN (SELECT pg_listening_channels())"
+).encode()
 _BEATS: Final = 4
 """So many heartbeats within the staleness: one may come late."""
 _MAX_MOVED: Final = 100_000
@@ -88,9 +92,13 @@ class Feed:
         return self._position
 
     def note(self, organization_id: str, revision: int) -> None:
-        """A commit of this process itself, which does not wait to be told."""
+        """A commit that was heard of, or one of this process itself, which does not wait to be told.
+
+        They come in any order: an older one, told late, does not hide a newer one.
+        """
         with self._lock:
-            self._moved[organization_id] = (self._version + 1, revision)
+            newest = max(revision, self.revision(organization_id))
+            self._moved[organization_id] = (self._version + 1, newest)
             self._moved.move_to_end(organization_id)
             if len(self._moved) > _MAX_MOVED:
                 _, (version, _) = self._moved.popitem(last=False)
@@ -117,53 +125,64 @@ class Feed:
     def _follow(self) -> None:
         while not self._is_closing:
             try:
-                with self._connect() as connection:
-                    began = now_s()
-                    connection.execute(f"LISTEN {CHANNEL}")
-                    with self._lock:
-                        self._forget()
-                    self._good_until = began + self._staleness_s
-                    self._listen(connection)
-            except (psycopg.Error, OSError) as error:
+                with closing(self._connect()) as connection, DefaultSelector() as selector:
+                    for readable in (connection.pgconn.socket, self._wake_reader):
+                        selector.register(readable, EVENT_READ)
+                    self._listen(connection.pgconn, selector)
+            except Exception as error:  # whatever it is: without this thread nothing would be known ever again
                 _log.warning("the feed of changes is interrupted: %s", type(error).__name__)
             self._pause()
 
     def _pause(self) -> None:
-        select.select([self._wake_reader], [], [], _RETRY_S)
+        with DefaultSelector() as selector:
+            selector.register(self._wake_reader, EVENT_READ)
+            selector.select(_RETRY_S)
 
-    def _listen(self, connection: psycopg.Connection[Any]) -> None:
-        """Until it is closed. Raises psycopg.OperationalError where a heartbeat is not answered in time."""
-        protocol = connection.pgconn
-        pause_s = self._staleness_s / _BEATS
-        asked: float | None = None
-        due = now_s()
-        forgotten = due
-        answers: list[Any] = []
+    def _listen(self, protocol: Any, selector: BaseSelector) -> None:
+        """Until it is closed. Raises psycopg.OperationalError where something is not answered in time."""
+        forgotten = now_s()
+        self._answers(protocol, selector, _LISTEN)
+        with self._lock:
+            self._forget()
+        backend: bytes | None = None
         while not self._is_closing:
-            now = now_s()
-            if asked is None and now >= due:
-                protocol.send_query(_HEARTBEAT)
-                asked = now
-            until = due if asked is None else asked + max(2 * self._staleness_s, 1.0)
-            ready, _, _ = select.select([protocol.socket, self._wake_reader], [], [], max(0.0, until - now))
-            if not ready and asked is not None and now_s() >= until:
-                raise psycopg.OperationalError("the heartbeat was not answered")
-            protocol.consume_input()
-            self._hear(protocol)
-            while asked is not None and not protocol.is_busy():  # else taking a result would wait
-                answer = protocol.get_result()
-                if answer is not None:
-                    answers.append(answer)
-                    continue
-                self._hear(protocol)
-                position = _position_in(answers)
-                self._good_until = asked + self._staleness_s
-                self._position = position, self._good_until
-                asked, due, answers = None, now_s() + pause_s, []
-            if now - forgotten > _RELIED_ON_S:
-                forgotten = now
+            asked = now_s()
+            answers = self._answers(protocol, selector, _HEARTBEAT)
+            if self._is_closing:
+                return
+            position, backend = _beat_in(answers, backend)
+            self._good_until = asked + self._staleness_s
+            self._position = position, self._good_until
+            if asked - forgotten > _RELIED_ON_S:
+                forgotten = asked
                 with self._lock:
                     self._forget()
+            self._listen_until(protocol, selector, now_s() + self._staleness_s / _BEATS)
+
+    def _answers(self, protocol: Any, selector: BaseSelector, query: bytes) -> list[Any]:
+        """To the query, after everything that was heard before them; none where the feed is closed meanwhile."""
+        protocol.send_query(query)
+        until = now_s() + max(2 * self._staleness_s, 1.0)
+        found: list[Any] = []
+        while not self._is_closing:
+            is_ready = bool(selector.select(max(0.0, until - now_s())))
+            protocol.consume_input()
+            self._hear(protocol)
+            while not protocol.is_busy():  # else taking a result would wait
+                answer = protocol.get_result()
+                self._hear(protocol)
+                if answer is None:
+                    return found
+                found.append(answer)
+            if not is_ready:
+                raise psycopg.OperationalError("the database did not answer the feed")
+        return []
+
+    def _listen_until(self, protocol: Any, selector: BaseSelector, until: float) -> None:
+        while not self._is_closing and (left_s := until - now_s()) > 0:
+            if selector.select(left_s):
+                protocol.consume_input()
+                self._hear(protocol)
 
     def _hear(self, protocol: Any) -> None:
         while (notification := protocol.notifies()) is not None:
@@ -172,8 +191,17 @@ class Feed:
                 self.note(organization_id, int(revision))
 
 
-def _position_in(answers: Sequence[Any]) -> str:
-    """The answer of a heartbeat. Raises psycopg.OperationalError where it is not the one of a primary."""
-    if [each.status for each in answers] != [ExecStatus.TUPLES_OK] or answers[0].get_value(0, 0) != b"f":
-        raise psycopg.OperationalError("the database is not a primary, or the heartbeat failed")
-    return str(answers[0].get_value(0, 1).decode())
+def _beat_in(answers: Sequence[Any], backend: bytes | None) -> tuple[str, bytes]:
+    """The position that a heartbeat tells, and the process that answered.
+
+    Raises psycopg.OperationalError where that is not a primary, or not the process that listens: behind a pooler of
+    transactions notifications go to somebody else.
+    """
+    if [each.status for each in answers] != [ExecStatus.TUPLES_OK]:
+        raise psycopg.OperationalError("the heartbeat failed")
+    is_replica, position, process, listens = (answers[0].get_value(0, column) for column in range(4))
+    if is_replica != b"f":
+        raise psycopg.OperationalError("the database is not a primary")
+    if listens != b"t" or backend not in (None, process):
+        raise psycopg.OperationalError("a pooler between the server and the database does not keep sessions")
+    return position.decode(), process

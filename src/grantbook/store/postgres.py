@@ -6,11 +6,13 @@ not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakSet
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     Engine,
     Executable,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     create_engine,
+    event,
     func,
     literal_column,
     select,
@@ -42,16 +45,13 @@ from grantbook.store.statements import Condition, Prepared
 
 _CONNECT_TIMEOUT_S: Final = 5
 _POOL_TIMEOUT_S: Final = 10
-_STATEMENT_TIMEOUT_MS: Final = 30_000
-_LOCK_TIMEOUT_MS: Final = 10_000
 _IDLE_TIMEOUT_MS: Final = 60_000
 _HAS_REACHED: Final = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _COPIED_ROWS: Final = 50
 """From so many rows on COPY is faster than single INSERTs in a pipeline."""
+_WAIT_INTERVAL_S: Final = 0.1
 _SETTINGS: Final = {
     "application_name": "grantbook",
-    "statement_timeout": _STATEMENT_TIMEOUT_MS,
-    "lock_timeout": _LOCK_TIMEOUT_MS,
     "idle_in_transaction_session_timeout": _IDLE_TIMEOUT_MS,
     "client_encoding": "UTF8",
 }
@@ -63,6 +63,20 @@ _KEEP_ALIVE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a statement may take and wait for locks, and how long the database may say nothing at all."""
+
+    statement_ms: int
+    lock_ms: int
+    patience_s: float
+
+
+DEFAULT_LIMITS: Final = Limits(statement_ms=30_000, lock_ms=10_000, patience_s=35)
+_OF_THE_PRESENT: Final = Limits(statement_ms=5_000, lock_ms=2_000, patience_s=6)
+"""Questions about other organizations wait for the one that loads its facts."""
+
+
 class PostgresPresent(SqlPresent):
     """The present, as far as the feed tells that it moved."""
 
@@ -71,6 +85,12 @@ class PostgresPresent(SqlPresent):
     def __init__(self, dialect: "PostgresDialect") -> None:
         super().__init__(dialect)
         self._feed = dialect.feed
+        self._engine = dialect.present_engine
+
+    def _connect(self) -> None:
+        self._connection = self._engine.raw_connection()
+        self._cursor = self._connection.cursor()
+        self._connections += 1
 
     def version(self) -> int:
         return self._feed.version()
@@ -91,9 +111,10 @@ class PostgresDialect:
     locks_heads = True
 
     def __init__(self, url: str, *, connections: int, staleness_s: float, replica: str | None) -> None:
-        self.engine = _pool(url, connections, overflow=1)  # for the present, which keeps its own
+        self.engine = _pool(url, connections)
+        self.present_engine = _pool(url, 1, overflow=-1, limits=_OF_THE_PRESENT)  # one for each present
         self.writing_engine: Engine = self.engine
-        self.replica_engine = None if replica is None else _pool(replica, connections, overflow=0)
+        self.replica_engine = None if replica is None else _pool(replica, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
         plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -135,6 +156,7 @@ class PostgresDialect:
         self.feed.close()
         for each in self._presents:
             each.close()
+        self.present_engine.dispose()
         self.engine.dispose()
         if self.replica_engine is not None:
             self.replica_engine.dispose()
@@ -206,16 +228,42 @@ class PostgresDialect:
         """Nothing, as none are dropped."""
 
 
-def _pool(url: str, connections: int, *, overflow: int) -> Engine:
-    return create_engine(
+class _Connection(psycopg.Connection[Any]):
+    """Gives up on a database that says nothing for longer than it lets a statement run.
+
+    The system notices a network that is gone, and the database ends what takes too long; neither helps where something
+    in between takes what is sent, and forwards nothing.
+    """
+
+    patience_s: float
+
+    def wait(self, gen: Any, interval: float = _WAIT_INTERVAL_S, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+def _pool(url: str, connections: int, *, overflow: int = 0, limits: Limits = DEFAULT_LIMITS) -> Engine:
+    engine = create_engine(
         driver_url(url),
         pool_size=connections,
         max_overflow=overflow,
         pool_timeout=_POOL_TIMEOUT_S,
         pool_use_lifo=True,
         isolation_level="AUTOCOMMIT",
-        connect_args=connect_arguments(),
+        connect_args=connect_arguments(limits),
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, __: Any, args: Any, named: Any) -> _Connection:
+        made = _Connection.connect(*args, **named)
+        made.patience_s = limits.patience_s
+        return made
+
+    return engine
 
 
 def driver_url(url: str) -> URL:
@@ -229,9 +277,10 @@ def driver_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def connect_arguments() -> dict[str, Any]:
+def connect_arguments(limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
     """How every connection is made: it gives up in time, and notices when the other side is gone."""
-    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    settings = {**_SETTINGS, "statement_timeout": limits.statement_ms, "lock_timeout": limits.lock_ms}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return {"connect_timeout": _CONNECT_TIMEOUT_S, "options": options, **_KEEP_ALIVE}
 
 

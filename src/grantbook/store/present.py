@@ -123,20 +123,33 @@ class SqlPresent(ABC):
     def capabilities(self, organization_id: str) -> list[tuple[str, str]]:
         return self._rows("capabilities", organization_id)
 
-    def close(self) -> None:
+    def close(self, error: BaseException | None = None) -> None:
+        """Give the connection back; after an error it may be broken, and nobody shall get it from the pool."""
         connection, self._connection, self._cursor = self._connection, None, None
-        if connection is not None:
+        if connection is None:
+            return
+        if error is None:
             connection.close()
+        else:
+            connection.invalidate(error)
 
     def begin(self) -> int:
-        """What comes is read from one state, which has this version. Raises StoreUnavailable."""
+        """What comes is read from one state, which has this version. Raises StoreUnavailable.
+
+        On the connection that is kept, or where that broke meanwhile on a new one.
+        """
         try:
-            if self._cursor is None:
-                self._connect()
+            if self._cursor is not None:
+                try:
+                    self._cursor.execute(self._dialect.begin_read)
+                    return self._version_read()
+                except self._dialect.errors as error:
+                    self.close(error)
+            self._connect()
             self._cursor.execute(self._dialect.begin_read)
             return self._version_read()
         except self._dialect.errors as error:
-            self.close()
+            self.close(error)
             raise StoreUnavailable from error
 
     def end(self, error: BaseException | None) -> None:
@@ -146,7 +159,7 @@ class SqlPresent(ABC):
         except self._dialect.errors as worse:
             error = worse
         if isinstance(error, self._dialect.errors):
-            self.close()
+            self.close(error)
             raise StoreUnavailable from error
 
     def _connect(self) -> None:

@@ -40,6 +40,7 @@ class Session:
         """On the dialect's own engine, unless another is given."""
         self._dialect = dialect
         self._is_broken = False
+        self._error: BaseException | None = None
         with self._translated():
             if writes:
                 self._begin(engine or dialect.writing_engine, dialect.begin_write)
@@ -135,7 +136,15 @@ class Session:
         return None
 
     def close(self) -> None:
-        """Give the connection back; what was not committed is undone."""
+        """Give the connection back, unless it may be broken; what was not committed is undone."""
+        if self._error is None:
+            try:
+                self._connection.rollback()  # the pool would do it too, and tell the log where that fails
+            except self._dialect.errors as error:
+                self._error = error
+        if self._error is not None:
+            self._connection.invalidate(self._error)
+            return
         self._connection.info[_KEPT] = True
         self._connection.close()
 
@@ -148,4 +157,5 @@ class Session:
         except self._dialect.aborts as error:
             raise TransactionAborted from error
         except self._dialect.errors as error:
+            self._error = error
             raise StoreUnavailable from error

@@ -33,7 +33,7 @@ class SqlitePresent(SqlPresent):
                 self._connect()
             self._version, self._seen = self._version_read(), seen
         except self._dialect.errors as error:
-            self.close()
+            self.close(error)
             raise StoreUnavailable from error
         if self._glance is None:
             self._glance = wal_index.header_of(self._path)
@@ -42,9 +42,9 @@ class SqlitePresent(SqlPresent):
     def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:  # noqa: ARG002
         return True
 
-    def close(self) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         self._glance = self._seen = None  # good for this connection alone
-        super().close()
+        super().close(error)
 
     def _version_read(self) -> int:
         (version,) = self._cursor.execute(_VERSION).fetchone()
