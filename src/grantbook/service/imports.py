@@ -80,7 +80,8 @@ def import_grants(writing: Writing, lines: Sequence[GrantLine]) -> Imported:
         except GrantbookError as error:
             field = "access_level" if there and there.access_level != line.new.access_level else "expires_at"
             has = f"; the grantee has {there.access_level} by {there.id}" if there else ""
-            problems.add(line.number, str(error.details.get("field", field)), f"{error.explanation}{has}")
+            field = str(error.details.get("field", field))
+            problems.add_error(line.number, error, field=field, message=f"{error.explanation}{has}")
     problems.raise_any()
     return Imported(created=created, updated=0, unchanged=len(lines) - created)
 
@@ -110,7 +111,7 @@ def import_entities(writing: Writing, lines: Sequence[EntityLine]) -> Imported:
             elif entities.redraft(writing, there, line.draft):
                 changed.add(line.draft.ref)
         except GrantbookError as error:
-            problems.add(line.number, "entity_id", error.explanation)
+            problems.add_error(line.number, error, field="entity_id", message=error.explanation)
     problems.raise_any()
     changed |= _set_targets(writing, lines, targets) | _set_containers(writing, lines)
     created = sum(line.draft.ref not in present for line in lines)

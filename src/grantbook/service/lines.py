@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from grantbook.model.errors import GrantbookError, InvalidLines
+from grantbook.model.errors import GrantbookError, InvalidLines, StoreUnavailable
 from grantbook.model.facts import Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_LINE_PROBLEMS
 from grantbook.service import gates
@@ -19,10 +19,17 @@ class Problems:
     def add(self, line: int, field: str, message: str) -> None:
         self._found.append({"line": line, "field": field, "message": message})
 
-    def add_error(self, line: int, error: GrantbookError) -> None:
-        """What an error says about a field, or else about the line as a whole."""
-        field = str(error.details.get("field") or next(iter(error.details), "line"))
-        self.add(line, field, str(error.details.get("message") or error.explanation))
+    def add_error(
+        self, line: int, error: GrantbookError, *, field: str | None = None, message: str | None = None
+    ) -> None:
+        """What an error says about a field, or else about the line as a whole; unless it is told better here.
+
+        Raises it again where it is about no line, but about the database.
+        """
+        if isinstance(error, StoreUnavailable):
+            raise error
+        found = field or error.details.get("field") or next(iter(error.details), "line")
+        self.add(line, str(found), message or str(error.details.get("message") or error.explanation))
 
     def raise_any(self) -> None:
         """Raises InvalidLines(line, field, message, errors) if there is a problem: the first hundred, in order."""
