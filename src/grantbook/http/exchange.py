@@ -32,7 +32,7 @@ from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_IDEMPOTENCY_KEY_LENGTH, MAX_IDEMPOTENT_RESPONSE_BYTES
 from grantbook.service import keys
 from grantbook.service.admission import Admissions, require_scope
-from grantbook.service.desk import Caller, Desk, Reading, Writing, token_of
+from grantbook.service.desk import Caller, Desk, Reading, Writing, revision_of, token_of
 from grantbook.service.entities import lookup_key
 from grantbook.store.port import Lookup, StoredResponse, Writable
 
@@ -279,10 +279,18 @@ def _recall(request: Request, organization_id: str | None) -> bool:
     if organization_id is None or (request.method in _UNSAFE and not desk.facts.present.is_local):
         return False
     admissions: Admissions = request.app.state.admissions
-    admission = admissions.recall(_credential(request), organization_id)
+    admission = admissions.recall(_credential(request), organization_id, at_least=_at_least(request, organization_id))
     if admission is not None:
         _set_identity(request, admission.identity, organization_id)
     return admission is not None
+
+
+def _at_least(request: Request, organization_id: str) -> int:
+    """The revision that is asked for; 0 where the header is not one of ours, which whoever reads says."""
+    token = request.headers.get(AT_LEAST_HEADER)
+    with suppress(ValidationFailed):
+        return 0 if token is None else revision_of(organization_id, token)
+    return 0
 
 
 def _identify(request: Request, organization_id: str | None) -> None:

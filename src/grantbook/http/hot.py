@@ -160,7 +160,7 @@ class HotRoutes:
         if not self._enter():
             return None
         try:
-            admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
+            admission = self._find(request)
             if admission is None:
                 return None
             require_scope(admission.identity, _SCOPE)
@@ -202,7 +202,7 @@ class HotRoutes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
         desk = self._desk
         with desk.facts.asked(is_full=request.is_full):
-            admission = self._admissions.find(desk.facts, request.credential, request.organization_id)
+            admission = self._find(request)
         if admission is None:
             admission = self._admit(request)
         require_scope(admission.identity, _SCOPE)
@@ -216,6 +216,11 @@ class HotRoutes:
                 question, part = self._asked(facts, asker, request.body)
                 render = partial(self._page, request, facts.lists.get_page(question.wanted, desk.clock(), part))
         return render if isinstance(render, bytes) else render()
+
+    def _find(self, request: _Request) -> Admission | None:
+        return self._admissions.find(
+            self._desk.facts, request.credential, request.organization_id, at_least=request.at_least
+        )
 
     def _admit(self, request: _Request) -> Admission:
         secret = secret_of(request.api_key.decode("latin-1"), request.authorization.decode("latin-1"))

@@ -51,15 +51,20 @@ class Admissions:
         self._desk = desk
         self._held: dict[tuple[Hashable, str], Admission] = {}
 
-    def find(self, facts: FactCache, credential: Hashable, organization_id: str) -> Admission | None:
-        """The one that `admit` gave for the same credential, if nothing about it can have changed since."""
+    def find(
+        self, facts: FactCache, credential: Hashable, organization_id: str, *, at_least: int = 0
+    ) -> Admission | None:
+        """The one that `admit` gave for the same credential, if nothing about it can have changed since.
+
+        Who asks for a revision of the organization is looked at as of that one too.
+        """
         held = self._held.get((credential, organization_id))
         if held is None:
             return None
         now, identity = self._desk.clock(), held.identity
         home = identity.organization_id
         if (
-            facts.current(organization_id).epoch != held.epochs[1]
+            facts.current(organization_id, at_least=at_least).epoch != held.epochs[1]
             or (home != organization_id and facts.current(home).epoch != held.epochs[0])
             or (identity.expires_at is not None and identity.expires_at <= now)
         ):
@@ -70,13 +75,13 @@ class Admissions:
             held.used_at = now
         return held
 
-    def recall(self, credential: Hashable, organization_id: str) -> Admission | None:
+    def recall(self, credential: Hashable, organization_id: str, *, at_least: int = 0) -> Admission | None:
         """As `find`, for whoever does not hold the cache and cannot wait; None also where that would take waiting."""
         facts = self._desk.facts
         if not facts.enter(waits=False, loads=False):
             return None
         try:
-            return self.find(facts, credential, organization_id)
+            return self.find(facts, credential, organization_id, at_least=at_least)
         except TooMuchToLoad:
             return None
         finally:
