@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import books, databases, directory, machine, parts, report, servers, world
+from benchmarks import books, databases, directory, feed, machine, parts, report, servers, world
 from benchmarks.parts import Bench
 from benchmarks.peers import big, compare
 from benchmarks.questions import Questions
@@ -24,6 +24,7 @@ PARTS: Final[dict[str, Callable[[Bench], list[Table]]]] = {
 }
 _PEERS: Final = "peers"
 _DIRECTORY: Final = "directory"
+_FEED: Final = "feed"
 _RESULTS: Final = Path(__file__).with_name("results")
 _SMALL: Final = 2_000
 
@@ -38,6 +39,8 @@ def main() -> int:
     tables = _own(options) if set(options.only) & PARTS.keys() else []
     if _DIRECTORY in options.only:
         tables += directory.run(options.directory, grants=options.grants, seed=options.seed)
+    if _FEED in options.only:
+        tables += feed.run(options.directory)
     if _PEERS in options.only:
         tables += compare.run(
             options.directory,
@@ -80,7 +83,7 @@ def _bench(directory: Path, options: argparse.Namespace) -> Bench:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Grantbook on embedded SQLite.")
-    every = (*PARTS, _DIRECTORY, _PEERS)
+    every = (*PARTS, _DIRECTORY, _FEED, _PEERS)
     parser.add_argument("--only", type=_parts, default=None, help=f"some of {','.join(every)}")
     parser.add_argument("--beside", type=_names, default=(), help="only these systems in peers: grantbook,spicedb ...")
     parser.add_argument("--big", type=int, nargs="?", const=1_000, help="a book of so many organizations (1,000)")
@@ -96,7 +99,7 @@ def _options() -> argparse.Namespace:
 
 def _parts(text: str) -> tuple[str, ...]:
     wanted = tuple(text.split(","))
-    if unknown := set(wanted) - {*PARTS, _DIRECTORY, _PEERS}:
+    if unknown := set(wanted) - {*PARTS, _DIRECTORY, _FEED, _PEERS}:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
     return wanted
 

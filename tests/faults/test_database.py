@@ -24,7 +24,8 @@ import psutil
 import psycopg
 import pytest
 
-from grantbook.model.facts import EntityRef
+from grantbook.model.facts import Department, EntityRef
+from grantbook.service.desk import SYSTEM
 from grantbook.store.history import verify
 from tests import postgres
 from tests.faults.proxy import Cut, Kind, Proxy
@@ -262,20 +263,29 @@ def test_a_full_disk_refuses_writes_and_nothing_else(house: House) -> None:
     """No file may grow beyond a bound: to PostgreSQL as good as a disk that is full."""
     tenant = house.tenant
     entity, user = tenant.entity(), tenant.user()
-    path = f"{tenant.path}/access/grants"
+    path, departments = f"{tenant.path}/access/grants", f"{tenant.path}/departments"
     with postgres.administration(house.url) as connection:
         connection.execute(
             "INSERT INTO changes SELECT 'org_filler', n, 0, 0, 'a', NULL, NULL, NULL, 'a', 'Grant', 'k', 'a', 'a', "
             "NULL, repeat(md5(n::text), 20), NULL, 'h' FROM generate_series(1, 30000) n"
         )
     with house.client() as client:
+
+        def is_refused(names: list[str], answers: list[httpx.Response]) -> bool:
+            names.append(token_hex(8))
+            answers.append(client.post(departments, json={"name": names[-1]}))
+            return not answers[-1].is_success
+
         house.database.bound_files(_NO_LARGER_THAN)
         try:
-            until(lambda: client.post(f"{tenant.path}/departments", json={"name": token_hex(8)}).status_code == 503)
-            answer = client.post(path, json=grant_on(entity, user))
-            error_of(answer, 503, "STORE_UNAVAILABLE")
-            assert client.get(path).status_code == 200
-            assert tenant.grants(entity_id=entity.id) == []
+            names: list[str] = []
+            answers: list[httpx.Response] = []
+            until(lambda: is_refused(names, answers))
+            error_of(answers[-1], 503, "STORE_UNAVAILABLE")
+            with tenant.desk.reading(tenant.organization_id, SYSTEM) as reading:
+                assert not reading.snapshot.select(Department, {"name": names[-1]})
+            assert client.get(departments).status_code == 200
+            assert {answer.status_code for answer in answers[:-1]} <= {201}
         finally:
             house.database.bound_files(None)
         assert client.post(path, json=grant_on(entity, user)).status_code == 201
