@@ -74,11 +74,15 @@ class Feed:
             return self._forget()
 
     def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:
-        """Whether the organization may have a revision after this one, as far as was heard since that version."""
+        """Whether the organization may have a revision after this one, as far as was heard.
+
+        What was heard of and could not be read yet counts until it can: a distributed database tells of a commit
+        before every machine shows it.
+        """
         if version < self._floor:
             return True
         moved = self._moved.get(organization_id)
-        return moved is not None and moved[0] > version and moved[1] > revision
+        return moved is not None and moved[1] > revision
 
     def revision(self, organization_id: str) -> int:
         """The newest that was heard or noted of; 0 where there was none."""
