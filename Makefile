@@ -9,7 +9,7 @@ DEMO := sqlite:///var/demo.db
 PORT ?= 8420
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-postgres check format bench lock clean
+.PHONY: help serve setup test test-postgres test-citus check format bench lock clean
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: .venv/test.done ## Run every test
 test-postgres: .venv/test.done ## Run the suites of stores and servers on PostgreSQL, with fewer random examples
 	GRANTBOOK_TEST_DATABASE=postgres $(BIN)/pytest -n auto --dist loadgroup --hypothesis-profile=few \
 		tests/conformance tests/laws tests/service tests/http tests/platform tests/faults
+
+test-citus: .venv/test.done ## Run the suites of stores on the Citus cluster of GRANTBOOK_TEST_CITUS_URL
+	@test -n "$$GRANTBOOK_TEST_CITUS_URL" || { echo "GRANTBOOK_TEST_CITUS_URL names no coordinator"; exit 2; }
+	$(BIN)/pytest -k "citus or cluster" --hypothesis-profile=few tests/conformance tests/laws tests/cluster
 
 check: .venv/test.done ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
 from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import open_sqlite
-from tests import postgres
+from tests import citus, postgres
 from tests.worlds import FakeClock
 
 STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
@@ -20,8 +20,14 @@ STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
     "sqlite": lambda directory, clock: open_sqlite(f"sqlite:///{directory}/book.db", clock),
     "postgres": lambda _, clock: open_postgres(postgres.empty_database(), clock),
 }
+if citus.IS_GIVEN:
+    STORES["citus"] = lambda _, clock: open_postgres(citus.empty_database(), clock)
+collect_ignore = [] if citus.IS_GIVEN else ["cluster"]
 
-SHARED_STORES: Final = ["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"]
+SHARED_STORES: Final = [
+    *(["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"]),
+    *(["citus"] if citus.IS_GIVEN else []),
+]
 """For hypothesis: `make test-postgres` tries the laws on PostgreSQL, where each question crosses a socket."""
 
 settings.register_profile(
@@ -39,8 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         postgres.begin_session()
 
 
+def pytest_report_header() -> str:
+    """A store that is not there has no tests to skip, so that is said here."""
+    return f"Citus: {'the cluster of ' if citus.IS_GIVEN else 'not run, for want of '}{citus.GIVEN}"
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     postgres.drop_own_database()
+    citus.end_process()
     if not hasattr(config, "workerinput"):
         postgres.end_session()
 

@@ -67,6 +67,18 @@ def plan(*, database: str | None) -> int:
     return Exit.DONE
 
 
+@migrate.command()
+@options.database
+@click.option("--shards", type=click.IntRange(1, 64_000), help="Parts of each table (default: Citus's own, 32).")
+def distribute(*, database: str | None, shards: int | None) -> int:
+    """Spread the tables over the workers of a Citus cluster, with what is in them. Safe to run again: what is spread
+    already stays as it is, and what a migration added since is spread beside it. Nobody can write meanwhile."""
+    with _schema(database) as schema:
+        done = schema.distribute(shards)
+    click.echo(f"Distributed {len(done.now)} tables; {len(done.before)} were distributed before.")
+    return Exit.DONE
+
+
 def _schema(database: str | None) -> "Schema":
     from grantbook.store.schema import Schema  # late: other commands start without a database
 

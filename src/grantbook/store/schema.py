@@ -11,7 +11,9 @@ from sqlalchemy.pool import NullPool
 
 from grantbook.model.errors import ConfigurationError
 from grantbook.store import migrations
+from grantbook.store.distribute import Distributed, distribute
 from grantbook.store.migrations import SchemaState
+from grantbook.store.tables import SCHEMA_VERSION
 
 
 class Schema:
@@ -42,6 +44,19 @@ class Schema:
         """Bring it to the version of this release; safe to call again, and by several at once."""
         with _told():
             migrations.migrate(self._engine)
+
+    def distribute(self, shards: int | None = None) -> Distributed:
+        """Spread its tables over the workers of a Citus cluster: all or none of them. Safe to call again."""
+        if self._engine.dialect.name != "postgresql":
+            raise ConfigurationError("only a database of PostgreSQL with Citus can be distributed")
+        with _told(), migrations.migrating(self._engine) as connection:
+            state = migrations.state_on(connection)
+            if not state.is_current:
+                raise ConfigurationError(
+                    f"the database has schema version {state.version or 'none'}, and is distributed at "
+                    f"{SCHEMA_VERSION}: run 'grantbook migrate up' first"
+                )
+            return distribute(connection, shards)
 
 
 def _engine(database: str) -> Engine:

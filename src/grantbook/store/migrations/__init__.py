@@ -50,7 +50,7 @@ class SchemaState:
 def state_of(engine: Engine) -> SchemaState:
     """What the database says of its schema."""
     with engine.connect() as connection:
-        return _state(connection)
+        return state_on(connection)
 
 
 def require_usable(engine: Engine) -> None:
@@ -75,8 +75,8 @@ def migrate(engine: Engine) -> None:
     """
     if state_of(engine).is_usable:
         return
-    with _migrating(engine) as connection:
-        state = _state(connection)
+    with migrating(engine) as connection:
+        state = state_on(connection)
         if state.is_usable:
             return
         if state.version is not None and not state.is_older:
@@ -99,7 +99,7 @@ def plan(engine: Engine) -> str:
 
 
 @contextmanager
-def _migrating(engine: Engine) -> Iterator[Connection]:
+def migrating(engine: Engine) -> Iterator[Connection]:
     """One transaction, that nobody else migrates beside."""
     is_sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:
@@ -114,7 +114,8 @@ def _migrating(engine: Engine) -> Iterator[Connection]:
         connection.commit()
 
 
-def _state(connection: Connection) -> SchemaState:
+def state_on(connection: Connection) -> SchemaState:
+    """As `state_of`, in the transaction of the connection."""
     tables = inspect(connection)
     if not tables.has_table("alembic_version"):
         return SchemaState(version=None, works_from=None)
