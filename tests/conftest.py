@@ -12,7 +12,7 @@ from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
 from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import open_sqlite
-from tests import citus, postgres
+from tests import citus, postgres, statements
 from tests.worlds import FakeClock
 
 STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
@@ -41,6 +41,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before there are workers of xdist, which have `workerinput`."""
+    statements.inspect_all()
     if not hasattr(config, "workerinput"):
         postgres.begin_session()
 
