@@ -10,13 +10,12 @@ from collections.abc import Collection, Iterator
 from functools import wraps
 from typing import Any, Final
 
-from sqlalchemy import CTE, Alias, CompoundSelect, Delete, Join, Select, Subquery, Table, Update
+from sqlalchemy import CTE, Alias, CompoundSelect, Delete, Engine, Executable, Join, Select, Subquery, Table, Update
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, Grouping
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, CompilerElement, Grouping
 from sqlalchemy.sql.selectable import FromClause
 
 from grantbook.store.distribute import GLOBAL_KEYS, distribution_key
-from grantbook.store.statements import Prepared
 
 TENANT: Final = "tenant"
 EVERYWHERE: Final = {
@@ -31,15 +30,16 @@ class CrossesOrganizations(AssertionError):
 
 
 def inspect_all() -> None:
-    """From now on, a statement of the store that crosses organizations is an error where it is made."""
-    prepare = Prepared.__init__
+    """From now on, a statement of the store that crosses organizations is an error where it is compiled."""
+    make = CompilerElement.compile
 
-    @wraps(prepare)
-    def inspect(self: Prepared, engine: Any, statement: Any, table: str | None = None) -> None:
-        require_one_organization(statement)
-        prepare(self, engine, statement, table)
+    @wraps(make)
+    def inspect(self: Any, bind: Any = None, **options: Any) -> Any:
+        if isinstance(bind, Engine) and isinstance(self, Executable):  # else it is shown to somebody, or is a part
+            require_one_organization(self)
+        return make(self, bind, **options)
 
-    Prepared.__init__ = inspect  # type: ignore[method-assign]
+    CompilerElement.compile = inspect  # type: ignore[method-assign,assignment]
 
 
 def require_one_organization(statement: Any) -> None:

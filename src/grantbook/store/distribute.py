@@ -2,7 +2,7 @@
 
 Every statement but those by a global key names one organization, so one worker answers it. The global keys are rows
 of two tables that are spread by the key itself, each row on one worker: a reference table has a copy of every row on
-every worker, and Citus lets one write it at a time (docs/decisions/0010).
+every worker, and Citus lets one write it at a time (docs/decisions/0014).
 """
 
 from typing import Final, NamedTuple
