@@ -75,6 +75,16 @@ def test_a_change_is_heard(feed: Feed, database: str) -> None:
     assert not feed.has_moved("org_other", version=version, revision=0)
 
 
+def test_revisions_that_a_database_lost_are_not_waited_for(feed: Feed, proxy: Proxy) -> None:
+    """After a fail-over revisions may be counted again from a smaller number."""
+    until(lambda: is_known(feed))
+    feed.note("org_acme", 7)
+    assert feed.has_moved("org_acme", version=feed.version(), revision=5)
+    proxy.cut(Kind.FEED)
+    until(lambda: is_known(feed) and proxy.opened[Kind.FEED] > 1)
+    assert not feed.has_moved("org_acme", version=feed.version(), revision=5)
+
+
 @pytest.mark.parametrize("weather", ["cut", "delayed", "still"])
 def test_what_cannot_be_heard_is_not_relied_on(feed: Feed, proxy: Proxy, weather: str) -> None:
     until(lambda: is_known(feed))

@@ -57,6 +57,7 @@ class Feed:
         self._position: tuple[str, float] | None = None
         self._version = 0
         self._floor = 0
+        self._since = 0  # what was heard up to here may be of a database that another has taken the place of
         self._moved: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._lock = Lock()
         self._thread: Thread | None = None
@@ -79,10 +80,11 @@ class Feed:
         What was heard of and could not be read yet counts until it can: a distributed database tells of a commit
         before every machine shows it.
         """
+        since = self._since  # first: the floor was raised before it
         if version < self._floor:
             return True
         moved = self._moved.get(organization_id)
-        return moved is not None and moved[1] > revision
+        return moved is not None and moved[0] > since and moved[1] > revision
 
     def revision(self, organization_id: str) -> int:
         """The newest that was heard or noted of; 0 where there was none."""
@@ -101,8 +103,8 @@ class Feed:
         They come in any order: an older one, told late, does not hide a newer one.
         """
         with self._lock:
-            newest = max(revision, self.revision(organization_id))
-            self._moved[organization_id] = (self._version + 1, newest)
+            heard, newest = self._moved.get(organization_id, (0, 0))
+            self._moved[organization_id] = (self._version + 1, max(revision, newest if heard > self._since else 0))
             self._moved.move_to_end(organization_id)
             if len(self._moved) > _MAX_MOVED:
                 _, (version, _) = self._moved.popitem(last=False)
@@ -148,6 +150,7 @@ class Feed:
         self._answers(protocol, selector, _LISTEN)
         with self._lock:
             self._forget()
+            self._since = self._version
         backend: bytes | None = None
         while not self._is_closing:
             asked = now_s()
