@@ -19,10 +19,11 @@ from grantbook.store.distribute import GLOBAL_KEYS, distribution_key
 
 TENANT: Final = "tenant"
 EVERYWHERE: Final = {
-    "heads.organization_id": "organization_ids, for those who look after the whole book",
-    "user_organizations.user_id": "known_users, which of many ids belong to anybody at all",
+    ("heads.organization_id",): "organization_ids, for those who look after the whole book",
+    ("user_organizations.user_id",): "known_users, which of many ids belong to anybody at all",
+    ("lookups.key", "lookups.value"): "an archive's global keys, many at once, for those who look after the whole book",
 }
-"""The only statements that ask every machine: each reads this one column of this one table, and nothing else."""
+"""The only statements that ask every machine: each reads these columns of one table, and nothing else."""
 
 
 class CrossesOrganizations(AssertionError):
@@ -54,8 +55,8 @@ def _is_everywhere(statement: Any) -> bool:
     if not isinstance(statement, Select):
         return False
     tables = [str(getattr(each, "name", each)) for each in statement.get_final_froms()]
-    columns = [str(column) for column in statement.selected_columns]
-    return len(tables) == len(columns) == 1 and columns[0] in EVERYWHERE and columns[0].startswith(f"{tables[0]}.")
+    columns = tuple(str(column) for column in statement.selected_columns)
+    return len(tables) == 1 and columns in EVERYWHERE and columns[0].startswith(f"{tables[0]}.")
 
 
 def _strays(element: Any, outer: frozenset[Any]) -> Iterator[str]:
