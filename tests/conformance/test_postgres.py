@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import monotonic, sleep
 
 import psycopg
@@ -123,10 +122,10 @@ def test_a_server_that_is_not_there_is_told(clock: FakeClock) -> None:
 class Pair:
     """A primary, a replica, and a store on both."""
 
-    def __init__(self, directory: Path) -> None:
-        self.primary = postgres.PostgresServer(directory / "primary")
-        self.primary.make(postgres.free_port())
-        self.replica = postgres.PostgresServer(directory / "replica")
+    def __init__(self) -> None:
+        self.primary = postgres.own_server()
+        directory = self.primary.directory
+        self.replica = postgres.PostgresServer(directory.with_name(f"{directory.name}-replica"))
         self.replica.replicate(self.primary, postgres.free_port())
         url = postgres.make_database(self.primary.url)
         self.copy = make_url(url).set(port=self.replica.port).render_as_string()
@@ -156,9 +155,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    directory = Path(tmp_path_factory.mktemp("pair"))
-    made = Pair(directory)
+def pair() -> Iterator[Pair]:
+    made = Pair()
     yield made
     made.store.close()
     made.writer.close()
