@@ -137,11 +137,10 @@ class Session:
 
     def close(self) -> None:
         """Give the connection back, unless it may be broken; what was not committed is undone."""
-        if self._error is None:
-            try:
-                self._connection.rollback()  # the pool would do it too, and tell the log where that fails
-            except self._dialect.errors as error:
-                self._error = error
+        try:
+            self._connection.rollback()  # the pool would do it too, and tell the log where that fails
+        except self._dialect.errors as error:
+            self._error = self._error or error
         if self._error is not None:
             self._connection.invalidate(self._error)
             return
