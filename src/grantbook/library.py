@@ -42,7 +42,7 @@ from grantbook.service import (
 )
 from grantbook.service.admission import SYSTEM_ASKER
 from grantbook.service.decisions import Check, Decision
-from grantbook.service.desk import SYSTEM, Caller, Desk, Reading
+from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, again_if_aborted
 from grantbook.service.entities import EntityView
 from grantbook.service.grants import NewGrant, Page
 from grantbook.service.members import MemberView
@@ -84,6 +84,7 @@ class Grantbook:
         """Release the database."""
         self.desk.close()
 
+    @again_if_aborted
     def create_organization(
         self,
         name: str,
@@ -189,6 +190,7 @@ class OrganizationBook:
 
     # Grants
 
+    @again_if_aborted
     def create_grant(
         self,
         entity_type: str,
@@ -211,16 +213,19 @@ class OrganizationBook:
         with self._desk.writing(self.id, self._caller, reason=reason) as writing:
             return grants.create(writing, EntityRef(entity_type, entity_id), new)[0]
 
+    @again_if_aborted
     def create_grants(self, entity_type: str, entity_id: str, new: Sequence[NewGrant]) -> list[Grant]:
         """Up to 1,000 grants on one entity, all or none, in order."""
         with self._desk.writing(self.id, self._caller) as writing:
             return grants.create_bulk(writing, EntityRef(entity_type, entity_id), new)
 
+    @again_if_aborted
     def update_grant(self, grant_id: str, access_level: str) -> Grant:
         """Another level for a grant."""
         with self._desk.writing(self.id, self._caller) as writing:
             return grants.update(writing, grant_id, access_level)
 
+    @again_if_aborted
     def revoke_grant(self, grant_id: str) -> None:
         """End a grant; its history stays."""
         with self._desk.writing(self.id, self._caller) as writing:
@@ -255,17 +260,20 @@ class OrganizationBook:
         with self._reading() as reading:
             return rule_permissions.list_permissions(reading, rule_id)
 
+    @again_if_aborted
     def replace_rule_permissions(self, rule_id: str, wanted: Sequence[Permission]) -> list[Grant]:
         """Exactly these from now on, atomically."""
         with self._desk.writing(self.id, self._caller) as writing:
             return rule_permissions.replace_permissions(writing, rule_id, wanted)
 
+    @again_if_aborted
     def grant_rule_permission(self, rule_id: str, target: Named, access_level: str) -> Grant:
         """Give a level or raise it. Raises GrantWouldBeDemoted for a lower one."""
         wanted = Permission(target=Principal(*target), access_level=access_level)
         with self._desk.writing(self.id, self._caller) as writing:
             return rule_permissions.grant_permission(writing, rule_id, wanted)
 
+    @again_if_aborted
     def revoke_rule_permission(self, rule_id: str, target: Named) -> None:
         """Take a target's grant away."""
         with self._desk.writing(self.id, self._caller) as writing:
@@ -273,6 +281,7 @@ class OrganizationBook:
 
     # The directory
 
+    @again_if_aborted
     def invite_member(
         self,
         email: str,
@@ -300,6 +309,7 @@ class OrganizationBook:
         with self._reading() as reading:
             return members.view(reading, user_id)
 
+    @again_if_aborted
     def update_memberships(
         self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
     ) -> MemberView:
@@ -307,16 +317,19 @@ class OrganizationBook:
         with self._desk.writing(self.id, self._caller) as writing:
             return members.update_memberships(writing, user_id, role_ids=role_ids, department_ids=department_ids)
 
+    @again_if_aborted
     def set_member_state(self, user_id: str, state: str) -> MemberView:
         """`active` or `deactivated`."""
         with self._desk.writing(self.id, self._caller) as writing:
             return members.set_state(writing, user_id, state)
 
+    @again_if_aborted
     def remove_member(self, user_id: str) -> None:
         """The member goes, with memberships, keys and the grants that name them."""
         with self._desk.writing(self.id, self._caller) as writing:
             members.remove(writing, user_id)
 
+    @again_if_aborted
     def create_department(
         self,
         name: str,
@@ -331,11 +344,13 @@ class OrganizationBook:
                 writing, name=name, description=description, parent_id=parent_id, department_id=department_id
             )
 
+    @again_if_aborted
     def delete_department(self, department_id: str) -> None:
         """The department goes, with its memberships and the grants that name it."""
         with self._desk.writing(self.id, self._caller) as writing:
             departments.delete(writing, department_id)
 
+    @again_if_aborted
     def create_role(
         self,
         name: str,
@@ -348,11 +363,13 @@ class OrganizationBook:
         with self._desk.writing(self.id, self._caller) as writing:
             return roles.create(writing, name=name, description=description, capabilities=capabilities, role_id=role_id)
 
+    @again_if_aborted
     def delete_role(self, role_id: str) -> None:
         """The role goes, with its assignments and the grants that name it."""
         with self._desk.writing(self.id, self._caller) as writing:
             roles.delete(writing, role_id)
 
+    @again_if_aborted
     def create_api_key(
         self, user_id: str, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | None = None
     ) -> str:
@@ -363,6 +380,7 @@ class OrganizationBook:
 
     # Entities
 
+    @again_if_aborted
     def register_entity(
         self,
         entity_type: str,
@@ -393,16 +411,19 @@ class OrganizationBook:
         with self._reading() as reading:
             return entities.get(reading, EntityRef(entity_type, entity_id))
 
+    @again_if_aborted
     def archive_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """All access ends; the grants stay for the day it comes back."""
         with self._desk.writing(self.id, self._caller) as writing:
             return entities.set_status(writing, EntityRef(entity_type, entity_id), "archived")
 
+    @again_if_aborted
     def unarchive_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """Bring an archived entity back."""
         with self._desk.writing(self.id, self._caller) as writing:
             return entities.set_status(writing, EntityRef(entity_type, entity_id), "active")
 
+    @again_if_aborted
     def delete_entity(self, entity_type: str, entity_id: str) -> None:
         """The entity goes, with its grants."""
         with self._desk.writing(self.id, self._caller) as writing:

@@ -24,6 +24,7 @@ import psutil
 import psycopg
 import pytest
 
+from grantbook import Grantbook
 from grantbook.model.facts import Department, EntityRef
 from grantbook.service.desk import SYSTEM
 from grantbook.store.history import verify
@@ -380,6 +381,35 @@ def test_two_that_claim_the_same_names_in_another_order_both_get_an_answer(house
         until(lambda: deadlocks(house) == before + 1)
         for rule in rules:
             assert client.get(f"{tenant.path}/entities/rule/{rule}").status_code == 200
+
+
+def test_the_library_does_again_what_the_database_ended_for_another(house: House) -> None:
+    tag = token_hex(4)
+    user_id, organization_id = f"usr_{tag}", f"org_{tag}"
+    with (
+        Grantbook(house.url) as book,
+        psycopg.connect(house.url) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("SET deadlock_timeout = '60s'")
+        other.execute("INSERT INTO lookups (kind, key, value) VALUES ('user', %s, 'org_other')", (user_id,))
+        before = deadlocks(house)
+        made = pool.submit(
+            book.create_organization,
+            "Made again",
+            owner_email="owner@example.org",
+            owner_id=user_id,
+            organization_id=organization_id,
+        )
+        until(lambda: made.done() or waits_for_a_lock(house))
+        assert not made.done(), made.result()
+        other.execute(
+            "INSERT INTO heads (organization_id, revision, at, hash) VALUES (%s, 0, 0, '')", (organization_id,)
+        )
+        other.rollback()
+        assert made.result().owner_id == user_id
+        until(lambda: deadlocks(house) == before + 1)
+        assert book.organization(organization_id).verify() > 0
 
 
 def deadlocks(house: House) -> int:

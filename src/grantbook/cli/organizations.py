@@ -9,7 +9,7 @@ from grantbook.cli.output import print_json, print_pairs
 from grantbook.cli.places import opened
 from grantbook.model import ids
 from grantbook.service import keys, organizations
-from grantbook.service.desk import SYSTEM
+from grantbook.service.desk import SYSTEM, again_if_aborted
 
 
 @click.command()
@@ -20,6 +20,7 @@ from grantbook.service.desk import SYSTEM
 @click.option("--user-id", type=options.USER_ID, metavar="ID", help="An id of your own for the owner, usr_...")
 @options.database
 @options.as_json
+@again_if_aborted
 def init(
     *,
     name: str,

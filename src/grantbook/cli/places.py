@@ -17,7 +17,7 @@ from grantbook.model.errors import ConfigurationError, NotFound
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
 from grantbook.service import gates
-from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing
+from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing, again_if_aborted
 from grantbook.service.values import valid_id
 from grantbook.settings import Settings
 
@@ -57,7 +57,7 @@ def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[...
     ) -> R:
         given = settings.load({"database": database, "organization": organization})
         with opened(given) as desk:
-            return command(place_in(desk, given.organization, acting_as), *args, **kwargs)
+            return again_if_aborted(command)(place_in(desk, given.organization, acting_as), *args, **kwargs)
 
     return with_place
 

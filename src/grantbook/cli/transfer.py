@@ -23,7 +23,7 @@ from grantbook.model.errors import ConfigurationError, Conflict, GrantbookError,
 from grantbook.model.facts import Fact, Organization
 from grantbook.model.ids import ORGANIZATION, is_id
 from grantbook.service import transfer
-from grantbook.service.desk import SYSTEM, Desk
+from grantbook.service.desk import SYSTEM, Desk, again_if_aborted
 from grantbook.service.lines import Problems
 from grantbook.service.transfer import Line
 
@@ -155,6 +155,7 @@ class Arrival:
             self.facts += len(found)
         self.read += len(texts)
 
+    @again_if_aborted
     def _add(self, found: list[Line], *, trusts_store: bool) -> int:
         with self.desk.writing(self._chosen(found), SYSTEM, reason=self.reason) as writing:
             return transfer.add(writing, found, self._known, trusts_store=trusts_store)

@@ -23,7 +23,6 @@ from grantbook.model.errors import (
     IdempotencyKeyReused,
     NotFound,
     PermissionDenied,
-    TransactionAborted,
     ValidationFailed,
 )
 from grantbook.model.facts import EntityRef
@@ -32,7 +31,7 @@ from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_IDEMPOTENCY_KEY_LENGTH, MAX_IDEMPOTENT_RESPONSE_BYTES
 from grantbook.service import keys
 from grantbook.service.admission import Admissions, require_scope
-from grantbook.service.desk import Caller, Desk, Reading, Writing, revision_of, token_of
+from grantbook.service.desk import Caller, Desk, Reading, Writing, again_if_aborted, revision_of, token_of
 from grantbook.service.entities import lookup_key
 from grantbook.store.port import Lookup, StoredResponse, Writable
 
@@ -42,7 +41,6 @@ REPLAYED_HEADER: Final = "Idempotency-Replayed"
 ORGANIZATION_ID: Final = "organization_id"
 STRANGER: Final = "stranger"
 _SEAL: Final = "sealed-with"
-_MORE_TRIES: Final = 2
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -126,6 +124,7 @@ class Exchange:
         ) as reading:
             yield reading
 
+    @again_if_aborted
     def write(
         self,
         organization_id: str,
@@ -139,12 +138,6 @@ class Exchange:
         A repeated `Idempotency-Key` gets the first answer. Where the database ends the transaction for the sake of
         another, the work is done again, a few times. Raises IdempotencyKeyReused(idempotency_key).
         """
-        for _ in range(_MORE_TRIES):
-            with suppress(TransactionAborted):
-                return self._write_once(organization_id, work, reason, is_founding=is_founding)
-        return self._write_once(organization_id, work, reason, is_founding=is_founding)
-
-    def _write_once(self, organization_id: str, work: Work, reason: str | None, *, is_founding: bool) -> Response:
         caller = self.caller if is_founding else self._caller_in(organization_id)
         return self._write(self.desk.writing(organization_id, caller, reason=reason), work)
 

@@ -1,12 +1,13 @@
 """Where a caller meets the book: opens readings and writings of one organization."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
+from typing import Final, ParamSpec, TypeVar
 
 from grantbook.engine.facts_cache import FactCache
-from grantbook.model.errors import RevisionNotReached, ValidationFailed
+from grantbook.model.errors import RevisionNotReached, TransactionAborted, ValidationFailed
 from grantbook.model.facts import Grant, Member, Organization, Role, RoleAssignment
 from grantbook.model.governance import CAPABILITIES
 from grantbook.model.ids import RandomBytes, new_id
@@ -20,6 +21,9 @@ from grantbook.store.port import Author, F, Snapshot, Store, Transaction, Writab
 SYSTEM_ID = "system"
 _FEW = 4
 """So few facts are looked up one by one, and remembered so."""
+_MORE_TRIES: Final = 2
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +230,19 @@ class Desk:
             writing = Writing(self, transaction, caller)
             yield writing
             writing.recollection.leave()
+
+
+def again_if_aborted(change: Callable[P, R]) -> Callable[P, R]:
+    """The change, made again where the database ends its transaction for the sake of another, a few times."""
+
+    @wraps(change)
+    def changed(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(_MORE_TRIES):
+            with suppress(TransactionAborted):
+                return change(*args, **kwargs)
+        return change(*args, **kwargs)
+
+    return changed
 
 
 def token_of(organization_id: str, revision: int) -> str:

@@ -11,7 +11,7 @@ from grantbook.http.platform import directory_shapes as shapes
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model import ids
 from grantbook.service import invitations, member_lists, members, organizations, permissions
-from grantbook.service.desk import Caller, Desk, Writing
+from grantbook.service.desk import Caller, Desk, Writing, again_if_aborted
 from grantbook.service.member_lists import Wanted
 from grantbook.store.port import Order
 
@@ -48,6 +48,7 @@ def invite_user(organization_id: str, body: shapes.InviteUser, exchange: Exchang
 
 
 @open_routes.post(INVITATION_PATH, **documented(shapes.UserAnswer, writes=True))
+@again_if_aborted
 def accept_invitation(body: shapes.AcceptInvitation, request: Request) -> Response:
     """Become an active member, by the token of an invitation's link and without a key. Again is no error."""
     desk: Desk = request.app.state.desk
