@@ -139,7 +139,7 @@ def list_members(
 def _views(reading: Reading, found: list[Department], *, is_all: bool = False) -> list[DepartmentView]:
     """In order (created_at, id), with one query for what is above and one for the members."""
     shown = {each.id for each in found}
-    if any(each.parent_id not in {None, *shown} for each in found):
+    if {each.parent_id for each in found} - {None} - shown:
         known = {each.id: each for each in reading.snapshot.departments_above(shown)}
     else:
         known = {each.id: each for each in found}

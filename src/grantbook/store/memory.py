@@ -60,9 +60,16 @@ class _Book:
 
     def __init__(self) -> None:
         self.versions: dict[type[Fact], dict[tuple[str, ...], list[_Version]]] = {}
+        self.granted: dict[tuple[EntityRef, Principal], set[tuple[str, ...]]] = {}
+        """Keys of all grants that ever were, by what they give to whom."""
         self.head = EMPTY
         self.changes: list[Change] = []
         self.responses: dict[str, tuple[Instant, StoredResponse]] = {}
+
+    def note(self, fact: Fact) -> None:
+        """That it is there, or was."""
+        if isinstance(fact, Grant):
+            self.granted.setdefault((fact.entity, fact.grantee), set()).add(key_of(fact))
 
 
 class MemorySnapshot:
@@ -292,6 +299,7 @@ class MemoryTransaction(MemorySnapshot):
         versions.append(_Version(fact, self.revision))
         self._kinds.add(type(fact))
         self._undo.append(versions.pop)
+        self._book.note(fact)
         if isinstance(fact, Member):
             known = self._store.user_organizations.setdefault(fact.user_id, set())
             if self.organization_id not in known:
@@ -313,17 +321,10 @@ class MemoryTransaction(MemorySnapshot):
             self._undo.append(lambda: setattr(version, "until", None))
 
     def _has_live_grant(self, fact: Fact) -> bool:
-        return isinstance(fact, Grant) and bool(
-            self.select(
-                Grant,
-                {
-                    "entity_type": fact.entity_type,
-                    "entity_id": fact.entity_id,
-                    "grantee_type": fact.grantee_type,
-                    "grantee_id": fact.grantee_id,
-                },
-            )
-        )
+        if not isinstance(fact, Grant):
+            return False
+        keys = self._book.granted.get((fact.entity, fact.grantee), ())
+        return any(self.find(Grant, *key) is not None for key in keys)
 
 
 class _Together:
@@ -410,6 +411,7 @@ class MemoryRestoration:
                 if any(each.since == since or each.until is None is until for each in kept):
                     raise Conflict(kind=type(fact).__name__, key="/".join(key))
                 kept.append(_Version(fact, since, until))
+                self.book.note(fact)
 
     def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
         held = {**self.lookups, **self._store.lookups}
