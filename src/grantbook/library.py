@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
+from grantbook.engine.organization_facts import TooMuchToLoad
 from grantbook.model import ids
 from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import Department, EntityRef, Grant, Organization, Principal, Role
@@ -133,13 +134,16 @@ class OrganizationBook:
     ) -> Decision:
         """May this user do this? Read `.allowed`. Raises NotFound for an unknown user or entity."""
         if as_of is None and self._caller.is_system:
-            desk, facts = self._desk, self._desk.facts
-            facts.enter()
+            desk, facts, ref = self._desk, self._desk.facts, (entity_type, entity_id)
+            facts.enter(loads=False)
             try:
-                held = facts.current(self.organization.id)
-                return asking.check(desk, held, SYSTEM_ASKER, user_id, access_level, (entity_type, entity_id))
+                return asking.check(desk, facts.current(self.organization.id), SYSTEM_ASKER, user_id, access_level, ref)
+            except TooMuchToLoad:
+                pass
             finally:
                 facts.leave()
+            with facts.asked(self.id, [(user_id, ref)], is_full=False):
+                return asking.check(desk, facts.current(self.id), SYSTEM_ASKER, user_id, access_level, ref)
         question = Check(user_id=user_id, entity=EntityRef(entity_type, entity_id), access_level=access_level)
         with self._reading(as_of) as reading:
             return decisions.check(reading, question)
@@ -147,8 +151,10 @@ class OrganizationBook:
     def check_many(self, questions: Sequence[Check]) -> list[Decision | GrantbookError]:
         """Each decision in order, or the error of its question, all from one state of the book."""
         if self._caller.is_system:
-            with self._desk.facts as facts:
-                return asking.check_many(self._desk, facts.current(self.id), SYSTEM_ASKER, questions)
+            desk, facts = self._desk, self._desk.facts
+            pairs = [(each.user_id, each.entity) for each in questions if each.entity.type in desk.vocabulary.types]
+            with facts.asked(self.id, pairs, is_full=False):
+                return asking.check_many(desk, facts.current(self.id), SYSTEM_ASKER, questions)
         with self._reading() as reading:
             return decisions.check_many(reading, questions)
 

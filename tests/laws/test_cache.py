@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from grantbook.engine import lookup
 from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE, name_of
+from grantbook.engine.held_facts import News, Pair
 from grantbook.engine.lists import EntitiesOf, Part, UsersOf, Wanted
-from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER, Pair
+from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, revised
@@ -93,6 +94,50 @@ def test_no_change_of_another_process_leaves_an_answer_of_before(
     choose = Random(seed)
     require_changes_seen(cache, world, data, lambda: choose.choice(two_stores))
     cache.close()
+
+
+@sizes
+@FEWER
+@given(world=worlds(), data=st.data())
+def test_what_was_loaded_ahead_is_of_now(
+    shared_store: Store, max_bytes: int, world: World, data: st.DataObject
+) -> None:
+    """Whatever is asked or changes between the copy, its loading and its taking over, by two at a time."""
+    world = settle(shared_store, world)
+    cache, ahead = FactCache(shared_store, BUILT_IN, max_bytes), FactCache(shared_store, BUILT_IN, 1 << 30)
+    live: list[Fact] = list(world.facts)
+    gone: list[Fact] = []
+
+    def meanwhile() -> None:
+        nonlocal live, gone
+        happens = data.draw(st.sampled_from(("nothing", "a question", "a change")))
+        if happens == "a question":
+            require_agreement(cache, world.with_facts(live), NOW, 1)
+        elif happens == "a change":
+            going, coming = data.draw(subsets(live, 2)), data.draw(subsets(gone, 2)) if gone else []
+            live = [fact for fact in live if fact not in going] + coming
+            gone = [fact for fact in gone if fact not in coming] + going
+            withdraw(shared_store, world.organization_id, going)
+            deposit(shared_store, world.organization_id, coming)
+
+    for _ in range(3):
+        meanwhile()
+        wanted = [data.draw(st.sampled_from((world.pairs, world.pairs[:3], world.pairs[-3:]))) for _ in range(2)]
+        with cache:
+            copies = [cache._facts_of(world.organization_id).copy_into(ahead, pairs) for pairs in wanted]
+        meanwhile()
+        news: list[News | None] = []
+        for copy, pairs in zip(copies, wanted, strict=True):
+            with ahead:
+                news.append(copy.load_ahead(pairs))
+            meanwhile()
+        for copy, told in zip(copies, news, strict=True):
+            with cache:
+                cache._facts_of(world.organization_id).take_over(copy, told)
+            meanwhile()
+        require_agreement(cache, world.with_facts(live), NOW, data.draw(st.sampled_from((1, len(world.pairs)))))
+    cache.close()
+    ahead.close()
 
 
 @pytest.fixture(scope="module")

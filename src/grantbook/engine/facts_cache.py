@@ -9,18 +9,21 @@ are applied: a changed grant takes the place of the one before it, anything else
 than that. What is not there is held too. Memory is bounded: what no question touched for the longest goes first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from types import TracebackType
 from typing import Final, Self
 
+from grantbook.engine.held_facts import Pair
 from grantbook.engine.organization_facts import OrganizationFacts
 from grantbook.model.vocabulary import Vocabulary
 from grantbook.store.port import Store
 
 _PATIENCE_S: Final = 0.001
 _ORGANIZATION_BYTES: Final = 3_000
+MAX_AHEAD: Final = 4
+"""So many threads load ahead at a time, each on a connection of its own."""
 
 
 class FactCache:
@@ -41,6 +44,10 @@ class FactCache:
         self._version = -1
         self.may_load = True
         self._is_full = False
+        self._new: OrganizationFacts | None = None
+        self._store = store
+        self._ahead: list[FactCache] = []
+        self._turns_ahead = BoundedSemaphore(MAX_AHEAD)
 
     def __enter__(self) -> Self:
         self.enter()
@@ -52,13 +59,47 @@ class FactCache:
         self.leave()
 
     @contextmanager
-    def asked(self, *, is_full: bool) -> Iterator[None]:
-        """A block; where it is full, each organization is as new as the store at the moment that it is asked for."""
+    def asked(self, organization_id: str, pairs: Sequence[Pair], *, is_full: bool, at_least: int = 0) -> Iterator[None]:
+        """A block about the organization and these pairs of it; where it is full, as new as the store is now.
+
+        From a store that is far, what is missing is loaded before the block, so that nobody waits for it who needs no
+        more than what is held. Raises StoreUnavailable.
+        """
+        new = None
+        if self._max_bytes and not self.present.is_local:
+            new = self._load_ahead(organization_id, pairs, at_least=at_least, is_full=is_full)
         self.enter(is_full=is_full)
+        self._new = new
         try:
             yield
         finally:
             self.leave()
+
+    def _load_ahead(
+        self, organization_id: str, pairs: Sequence[Pair], *, at_least: int, is_full: bool
+    ) -> OrganizationFacts | None:
+        """Load what is not held; the facts, where they are as new as the store was when this was called."""
+        with self._turns_ahead:
+            with self:
+                facts = self._facts_of(organization_id)
+                lags = is_full or (facts.version != self._version and self._may_lag(facts, at_least))
+                wanted = pairs if lags else facts.missing(pairs)
+                if not wanted and not lags:
+                    return None
+                ahead = self._ahead.pop() if self._ahead else FactCache(self._store, self.vocabulary, 0)
+                copy = facts.copy_into(ahead, wanted)
+            try:
+                with ahead:
+                    copy.version = ahead._version
+                    news = copy.load_ahead(wanted)
+                    taken = ahead.spent_bytes
+                with self:
+                    self.spent_bytes += taken
+                    self.loads += bool(wanted)
+                    facts = self._facts_of(organization_id)
+                    return facts if facts.take_over(copy, news) else None
+            finally:
+                self._ahead.append(ahead)
 
     def enter(self, *, waits: bool = True, looks: bool = True, loads: bool = True, is_full: bool = False) -> bool:
         """As a block begins; False where another thread stays in for longer than this one waits.
@@ -72,6 +113,7 @@ class FactCache:
         elif not self._lock.acquire(timeout=_PATIENCE_S):
             return False
         self.may_load = loads or self.present.is_local
+        self._new = None
         self._is_full = is_full and not self.present.is_local
         if looks:
             try:
@@ -92,14 +134,21 @@ class FactCache:
 
         Raises StoreUnavailable; TooMuchToLoad in a block that may not load.
         """
-        facts = self._organizations.get(organization_id)
-        if facts is None:
-            facts = self._organizations[organization_id] = OrganizationFacts(self, organization_id)
-            self.spent_bytes += _ORGANIZATION_BYTES
+        facts = self._facts_of(organization_id)
+        if facts is self._new and facts.revision >= at_least:
+            return facts
         if facts.version != self._version or facts.revision < at_least or self._is_full:
             if self._may_lag(facts, at_least):
                 facts.catch_up()
             facts.version = self._version
+        return facts
+
+    def _facts_of(self, organization_id: str) -> OrganizationFacts:
+        """As new as they are."""
+        facts = self._organizations.get(organization_id)
+        if facts is None:
+            facts = self._organizations[organization_id] = OrganizationFacts(self, organization_id)
+            self.spent_bytes += _ORGANIZATION_BYTES
         return facts
 
     def _may_lag(self, facts: OrganizationFacts, at_least: int) -> bool:
@@ -117,6 +166,8 @@ class FactCache:
         with self._lock:
             self._organizations.clear()
             self.present.close()
+        for ahead in self._ahead:
+            ahead.close()
 
     def _rotate(self) -> None:
         """What was touched since the last time stays for another round; what was not goes."""

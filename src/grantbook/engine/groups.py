@@ -83,6 +83,11 @@ class HeldGroups:
             raise LimitExceeded(limit="department_depth", maximum=MAX_DEPARTMENT_DEPTH)
         return HeldUser(user_id, name, True, True, frozenset(names), tuple(overriding))
 
+    def add(self, others: "HeldGroups") -> None:
+        """What others hold, of the same revision."""
+        self._lines |= others._lines
+        self._roles |= others._roles
+
     def drop_departments(self) -> None:
         """Forget all of them: any may lie below the one that changed."""
         self._lines.clear()

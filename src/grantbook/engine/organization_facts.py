@@ -1,19 +1,14 @@
-"""What is held in memory of one organization: see `facts_cache`, whose blocks it is used in."""
+"""Answers of the present about one organization: see `facts_cache`, whose blocks they are given in."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from grantbook.engine.groups import HeldGroups
 from grantbook.engine.held import (
-    FOREVER,
     NONE,
-    Chain,
     HeldEntity,
-    HeldGrant,
     HeldUser,
     Holders,
     access_of,
@@ -21,14 +16,12 @@ from grantbook.engine.held import (
     rank_of,
     rank_within,
 )
+from grantbook.engine.held_facts import ENTITY_BYTES, NAME_BYTES, USER_BYTES, HeldFacts, News, Pair
 from grantbook.engine.lists import Lists
-from grantbook.model.errors import LimitExceeded
-from grantbook.model.facts import EntityRef, Grant
+from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
-from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
-from grantbook.store.history import fact_in
 from grantbook.store.port import Notice, StandingRow
 
 if TYPE_CHECKING:
@@ -40,56 +33,18 @@ _NOT_HELD: Final = -4
 _MAX_NOTICES: Final = 5_000
 _MAX_WHOLE: Final = 1_000
 _MAX_PROBED: Final = 32
-_USER_BYTES: Final = 600
-_ENTITY_BYTES: Final = 700
-_NAME_BYTES: Final = 100
-_GRANT_BYTES: Final = 200
-_ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
-_EPOCHS: Final = count()
-
-Pair = tuple[str, tuple[str, str]]
-"""A user, and an entity by type and id."""
 
 
 class TooMuchToLoad(Exception):
     """More is missing, or may have changed, than the caller is ready to wait for. Nothing was loaded."""
 
 
-class OrganizationFacts:
-    """What is held of one organization, all of it at `revision`.
-
-    `epoch` is another number whenever who may ask what may have changed: by keys, roles, members, the organization.
-    """
+class OrganizationFacts(HeldFacts):
+    """Answers from what is held, and loads what is not."""
 
     def __init__(self, cache: "FactCache", organization_id: str) -> None:
-        self.id = organization_id
-        self.revision = -1
-        self.version = -1
-        self.line = -1
-        self.epoch = next(_EPOCHS)
-        self._cache = cache
-        self._present = cache.present
-        self.is_deleted = False
-        self._users: dict[str, HeldUser] = {}
-        self._entities: dict[tuple[str, str], HeldEntity] = {}
-        self._older_users: dict[str, HeldUser] = {}
-        self._older_entities: dict[tuple[str, str], HeldEntity] = {}
+        super().__init__(cache, organization_id)
         self.lists = Lists(self, cache.present, cache.vocabulary)
-        self._names: dict[str, str] = {}
-        self._groups = HeldGroups(cache.present, organization_id, self._names)
-        self._shape = 0
-        self._apply: dict[str, Callable[[Notice], None]] = {
-            "Grant": self._apply_grant,
-            "Member": lambda notice: self._drop_user(notice.subject_id),
-            "DepartmentMember": lambda notice: self._drop_user(notice.target_id),
-            "RoleAssignment": lambda notice: self._drop_user(notice.target_id),
-            "Department": self._apply_department,
-            "Role": self._apply_role,
-            "Entity": lambda notice: self._drop_entities(notice.subject_id),
-            "AccessTarget": lambda notice: self._drop_entities(notice.subject_id),
-            "Containment": lambda notice: self._drop_entities(notice.target_id),
-            "ApiKey": lambda _: None,
-        }
 
     # Questions
 
@@ -173,10 +128,6 @@ class OrganizationFacts:
             self._load_users([user_id])
         return self._users[user_id]
 
-    def spend(self, taken: int) -> None:
-        """Say how many bytes more are held."""
-        self._cache.spent_bytes += taken
-
     def _held_ranks(self, pairs: Sequence[Pair], at: Instant) -> list[int]:
         """Each as `_held_rank`. Pairs often come in a row about one user, and most give nothing, which is quick to see:
         for a plain entity, where neither the user nor one of its sources is among them."""
@@ -221,30 +172,6 @@ class OrganizationFacts:
                 entity.settled = self._shape
         return rank_within(user, entity.holders, at)
 
-    def _holders(self, entity: HeldEntity) -> Holders | None:
-        """The entity and its active containers at any depth, each with its shortest chain (ties: smallest ids).
-
-        None where one of them is not held.
-        """
-        if entity.shape == self._shape:
-            return entity.holders
-        found: dict[EntityRef, tuple[HeldEntity, Chain]] = {entity.ref: (entity, ())}
-        frontier = [entity]
-        for _ in range(MAX_CONTAINMENT_DEPTH + 1):
-            nearer, frontier = frontier, []
-            for inner in nearer:
-                for ref in inner.containers:
-                    container = self._entity(ref)
-                    if container is None:
-                        return None
-                    if ref not in found and container.is_active:
-                        found[ref] = (container, (ref, *found[inner.ref][1]))
-                        frontier.append(container)
-            if not frontier:
-                entity.holders, entity.shape = tuple(found.values()), self._shape
-                return entity.holders
-        raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
-
     # Loading, always within one reading of the store
 
     def _load_pair(self, user_id: str, ref: EntityRef) -> None:
@@ -287,7 +214,7 @@ class OrganizationFacts:
         named = self._present.named_by_grants(self.id, strangers) if strangers else ()
         for user in users:
             self._users[user.id] = replace(user, is_known=True) if user.id in named else user
-            spent += _USER_BYTES + _NAME_BYTES * len(user.who)
+            spent += USER_BYTES + NAME_BYTES * len(user.who)
         self._cache.spent_bytes += spent
 
     def _load_entities(self, refs: Collection[EntityRef]) -> None:
@@ -323,7 +250,7 @@ class OrganizationFacts:
                 entity.add_source(name)
             entity.containers = tuple(sorted(containers.get(ref, ())))
             self._entities[ref] = entity
-            self._cache.spent_bytes += _ENTITY_BYTES + _NAME_BYTES * (1 + len(entity.targets))
+            self._cache.spent_bytes += ENTITY_BYTES + NAME_BYTES * (1 + len(entity.targets))
 
     def _load_grants(self, pairs: Sequence[Pair]) -> None:
         wanted: dict[EntityRef, set[str]] = {}
@@ -351,7 +278,7 @@ class OrganizationFacts:
         rows = self._present.grants_to(self.id, probed)
         for ref in probed:
             self._expect(ref).grants.update(dict.fromkeys(wanted[ref]))
-            self._cache.spent_bytes += _NAME_BYTES * len(wanted[ref])
+            self._cache.spent_bytes += NAME_BYTES * len(wanted[ref])
         self._hold_grants(rows)
 
     def _load_whole(self, entity: HeldEntity) -> None:
@@ -363,62 +290,37 @@ class OrganizationFacts:
             entity.is_whole = True
             entity.is_plain = not entity.containers
 
-    def _hold_grants(self, rows: Iterable[tuple[str, str, str, str, str, str, Instant | None, Instant | None]]) -> None:
-        known, names = 0, self._names
-        entity: HeldEntity | None = None
-        for entity_type, entity_id, grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
-            if entity is None or entity.ref.id != entity_id or entity.ref.type != entity_type:
-                entity = self._expect(EntityRef(entity_type, entity_id))
-            name = name_of(grantee_type, grantee_id)
-            name = names.setdefault(name, name)
-            if grantee_type != "user":
-                entity.add_source(name)
-            entity.grants[name] = HeldGrant(
-                entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
-            )
-            known += 1
-        self._cache.spent_bytes += _GRANT_BYTES * known
-
     def _reading(self) -> AbstractContextManager[int]:
         if not self._cache.may_load:
             raise TooMuchToLoad
         return self._present.reading()
 
-    # What is held
+    # Loading ahead: in facts of their own, on another connection, while others ask these
 
-    def _user(self, user_id: str) -> HeldUser | None:
-        found = self._users.get(user_id)
-        if found is None:
-            found = self._older_users.pop(user_id, None)
-            if found is not None:
-                self._users[user_id] = found
-                self._cache.spent_bytes += _USER_BYTES + _NAME_BYTES * len(found.who)
-        return found
+    def missing(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Those of the pairs about which something that decides is not held."""
+        ranks = self._held_ranks(pairs, 0)
+        return [pair for pair, rank in zip(pairs, ranks, strict=True) if rank == _NOT_HELD]
 
-    def _entity(self, ref: tuple[str, str]) -> HeldEntity | None:
-        found = self._entities.get(ref)
-        if found is None:
-            found = self._older_entities.pop(ref, None)
-            if found is not None:
-                self._entities[found.ref] = found
-                self._cache.spent_bytes += _ENTITY_BYTES + _GRANT_BYTES * len(found.grants)
-        return found
+    def copy_into(self, cache: "FactCache", pairs: Sequence[Pair]) -> "OrganizationFacts":
+        """Facts in another cache that are at the same revision, with what is held about these pairs."""
+        copy = OrganizationFacts(cache, self.id)
+        copy.start_from(self, pairs)
+        return copy
 
-    def _expect(self, ref: tuple[str, str]) -> HeldEntity:
-        found = self._entity(ref)
-        if found is None:
-            raise RuntimeError("an entity that was just loaded is not held")
-        return found
+    def load_ahead(self, pairs: Sequence[Pair]) -> News | None:
+        """Become as new as the store is, with all that decides about these pairs; what is new since the copy was made.
 
-    def rotate(self) -> bool:
-        """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
-        self._older_users, self._users = self._users, {}
-        self._older_entities, self._entities = self._entities, {}
-        self._names.clear()
-        self._groups.clear()
-        self._shape += 1
-        self.lists.clear()
-        return bool(self._older_users or self._older_entities)
+        Raises StoreUnavailable.
+        """
+        with self._reading():
+            news = self._news()
+            if news is not None:
+                self._learn(news)
+            if pairs:
+                self._load(pairs)
+                self._cache.loads += 1
+        return news
 
     # Changes
 
@@ -433,78 +335,20 @@ class OrganizationFacts:
 
     def catch_up_in_reading(self) -> bool:
         """Become as new as the state that is being read; whether anything changed."""
-        revision, line = self._present.revision(self.id), self._present.line()
-        is_same_line, self.line = line == self.line, line
-        if revision == self.revision and is_same_line:
-            return False
-        notices: list[Notice] = []
-        if 0 <= self.revision < revision and is_same_line:
-            notices = self._present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
-        if not notices or len(notices) > _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
-            self._forget()
-        else:
-            for notice in notices:
-                self._apply[notice.kind](notice)
-                if notice.kind in _ABOUT_RIGHTS:
-                    self.epoch = next(_EPOCHS)
-            self.lists.apply(notices)
-        self.revision = revision
-        return True
+        news = self._news()
+        if news is not None:
+            self._learn(news)
+        return news is not None
 
-    def _forget(self) -> None:
-        self._users, self._older_users, self._entities, self._older_entities = {}, {}, {}, {}
-        self._groups.clear()
-        self.is_deleted = self._present.is_deleted(self.id)
-        self.epoch = next(_EPOCHS)
-        self._shape += 1
-        self.lists.clear()
-
-    def _apply_grant(self, notice: Notice) -> None:
-        for text, is_there in ((notice.before, False), (notice.after, True)):
-            if text is None:
-                continue
-            told = fact_in(Grant, text)
-            ref, name = told.entity, name_of(*told.grantee)
-            entity = self._entities.get(ref) or self._older_entities.get(ref)
-            if entity is not None:
-                if is_there:
-                    row = (*ref, *told.grantee, told.access_level, told.id)
-                    self._hold_grants([(*row, told.starts_at, told.expires_at)])
-                elif entity.is_whole:
-                    entity.grants.pop(name, None)
-                else:
-                    entity.grants[name] = None
-            if told.grantee_type == "user":
-                user = self._users.get(told.grantee_id) or self._older_users.get(told.grantee_id)
-                if user is not None and not user.is_active:  # maybe only grants make the user known
-                    self._drop_user(told.grantee_id)
-
-    def _apply_role(self, notice: Notice) -> None:
-        self._groups.drop_role(notice.subject_id)
-        self._drop_users_of(name_of("role", notice.subject_id))
-
-    def _apply_department(self, notice: Notice) -> None:
-        self._groups.drop_departments()
-        if notice.before is None:  # a membership may have been there before its department
-            self._users, self._older_users = {}, {}
-        else:
-            self._drop_users_of(name_of("department", notice.subject_id))
-
-    def _drop_user(self, user_id: str | None) -> None:
-        if user_id is not None:
-            self._users.pop(user_id, None)
-            self._older_users.pop(user_id, None)
-
-    def _drop_users_of(self, name: str) -> None:
-        for users in (self._users, self._older_users):
-            for user_id in [user.id for user in users.values() if name in user.who]:
-                del users[user_id]
-
-    def _drop_entities(self, entity_id: str | None) -> None:
-        """Those with the id, whatever their type."""
-        if entity_id is not None:
-            for entity_type in self._cache.vocabulary.types:
-                ref = EntityRef(entity_type, entity_id)
-                self._entities.pop(ref, None)
-                self._older_entities.pop(ref, None)
-            self._shape += 1
+    def _news(self) -> News | None:
+        present = self._present
+        revision, line = present.revision(self.id), present.line()
+        if revision == self.revision and line == self.line:
+            return None
+        notices: Sequence[Notice] | None = None
+        if 0 <= self.revision < revision and line == self.line:
+            notices = present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
+            if not 0 < len(notices) <= _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
+                notices = None
+        is_deleted = present.is_deleted(self.id) if notices is None else self.is_deleted
+        return News(self.revision, self.line, revision, line, notices, is_deleted)

@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from grantbook.engine import lookup
 from grantbook.engine.held import NONE
+from grantbook.engine.held_facts import Pair
 from grantbook.engine.lists import ListPage, Part
 from grantbook.engine.organization_facts import OrganizationFacts, TooMuchToLoad
 from grantbook.http import errors
@@ -201,13 +202,14 @@ class HotRoutes:
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
         desk = self._desk
-        with desk.facts.asked(is_full=request.is_full):
+        asked = partial(desk.facts.asked, request.organization_id, is_full=request.is_full, at_least=request.at_least)
+        with asked(()):
             admission = self._find(request)
         if admission is None:
             admission = self._admit(request)
         require_scope(admission.identity, _SCOPE)
         asker = admission.asker
-        with desk.facts.asked(is_full=request.is_full):
+        with asked(self._pairs(request)):
             facts = desk.facts.current(request.organization_id, at_least=request.at_least)
             asking.require_reached(facts, request.at_least)
             if type(request.body) is not _ListRequest:
@@ -216,6 +218,13 @@ class HotRoutes:
                 question, part = self._asked(facts, asker, request.body)
                 render = partial(self._page, request, facts.lists.get_page(question.wanted, desk.clock(), part))
         return render if isinstance(render, bytes) else render()
+
+    def _pairs(self, request: _Request) -> list[Pair]:
+        """What it takes to answer; nothing for a list, or where the question is malformed."""
+        body = request.body
+        questions: list[_Question] = [] if type(body) is _ListRequest else getattr(body, "checks", [body])
+        pairs = [(each.user_id, (each.entity_type, each.entity_id)) for each in questions]
+        return pairs if all(ref[0] in self._ranks for _, ref in pairs) else []
 
     def _find(self, request: _Request) -> Admission | None:
         return self._admissions.find(

@@ -89,7 +89,7 @@ class Admissions:
 
     def verify(self, credential: Hashable, organization_id: str) -> Admission | None:
         """As `find`, for whoever does not hold the cache, as of this moment, whatever the store's staleness."""
-        with self._desk.facts.asked(is_full=True):
+        with self._desk.facts.asked(organization_id, (), is_full=True):
             return self.find(self._desk.facts, credential, organization_id)
 
     def admit(self, credential: Hashable, secret: str, organization_id: str) -> Admission:

@@ -147,7 +147,7 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Reache
     """All of the list. Not while holding the cache, nor within a reading: it waits for those who hold the cache, and
     they may wait for the store. A very long one is made apart, so that nobody waits for it, and nothing else has to go.
     """
-    with desk.facts:
+    with desk.facts.asked(organization_id, (), is_full=False):
         facts = desk.facts.current(organization_id)
         question.allow(facts)
         found = facts.lists.get_whole(question.wanted, desk.clock(), at_most=_MAX_HELD)

@@ -7,6 +7,7 @@ not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -84,13 +85,17 @@ class PostgresPresent(SqlPresent):
 
     def __init__(self, dialect: "PostgresDialect") -> None:
         super().__init__(dialect)
+        self._home = dialect
         self._feed = dialect.feed
-        self._engine = dialect.present_engine
 
     def _connect(self) -> None:
-        self._connection = self._engine.raw_connection()
+        self._connection = self._home.present_engine.raw_connection()
         self._cursor = self._connection.cursor()
-        self._connections += 1
+        self._home.line = next(self._home.lines)
+
+    def line(self) -> int:
+        """The same for all of them, which give each other what they read."""
+        return self._home.line
 
     def version(self) -> int:
         return self._feed.version()
@@ -114,6 +119,8 @@ class PostgresDialect:
         self.engine = _pool(url, connections)
         self.present_engine = _pool(url, 1, overflow=-1, limits=_OF_THE_PRESENT)  # one for each present
         self.writing_engine: Engine = self.engine
+        self.lines = count()
+        self.line = -1
         self.replica_engine = None if replica is None else _pool(replica, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
@@ -294,7 +301,7 @@ def open_postgres(
 ) -> SqlStore:
     """The store in the database that the URL names, which has to have its tables. Raises ConfigurationError.
 
-    At most so many connections, and two more: for the feed, and to load what is held in memory; as many to the replica.
+    At most so many connections, and six more: for the feed, and to load what is held in memory; as many to the replica.
     What other processes write is seen by a cache of facts, and in a replica, after at most the staleness, most times
     after milliseconds.
     """
