@@ -265,6 +265,47 @@ def test_members_of_another_organization_by_the_same_id_speak_for_nobody(
     error_of(double(f"GET {tenant.path}/my-access"), 403, "ORGANIZATION_ACCESS_DENIED")
 
 
+def test_nobody_makes_a_member_of_a_user_who_is_at_home_elsewhere(
+    client: httpx.Client, tenant: Tenant, stranger: Tenant
+) -> None:
+    """Those there speak for that user: what is shared with the member would be theirs."""
+    squatter, owner = stranger.person(), Attacker(client, tenant, tenant.owner)
+    invited = {"email": f"alice@{tenant.tag}.test", "user_id": squatter.user_id}
+    error_of(owner("POST /users/invite/v2", invited), 409)
+    assert owner("POST /users/invite/v2", {**invited, "user_id": f"usr_{tenant.tag}-alice"}).status_code == 201
+
+
+@pytest.mark.parametrize("way", ["a department of theirs goes below", "they join", "they take the role"])
+def test_nobody_lets_themself_into_what_is_granted_to_others(client: httpx.Client, tenant: Tenant, way: str) -> None:
+    capabilities = "reparent_departments", "manage_departments", "manage_users", "assign_roles"
+    mallory = with_capabilities(client, tenant, *capabilities)
+    above, own, role = tenant.department(), tenant.department(None, mallory.user_id), tenant.role()
+    secret = tenant.entity()
+    tenant.grant(secret, "admin", above, grantee_type="department")
+    tenant.grant(secret, "admin", role, grantee_type="role")
+    match way:
+        case "they join":
+            answer = mallory(f"POST /departments/{above}/members", {"user_id": mallory.user_id})
+        case "they take the role":
+            answer = mallory(f"POST /roles/{role}/members", {"user_id": mallory.user_id})
+        case _:
+            answer = mallory(f"POST /departments/{own}/reparent", {"new_parent_id": above})
+    error = error_of(answer, 403, DENIED)
+    assert error["details"] == {"capability": "manage_access_control"}
+    assert mallory.level(secret.type, secret.id) is None
+
+
+def test_a_slice_does_not_tell_of_one_that_had_its_id_before(client: httpx.Client, tenant: Tenant) -> None:
+    mallory, owner = with_capabilities(client, tenant, "create_knowledge"), Attacker(client, tenant, tenant.owner)
+    secret = tenant.entity()
+    tenant.grant(secret, "write", tenant.user())
+    assert owner(f"DELETE /entities/knowledge_slice/{secret.id}").is_success
+    body = {"id": secret.id, "name": "Mine", "owner_type": "user", "owner_id": mallory.user_id}
+    assert mallory("POST /knowledge/slices", body).status_code == 201
+    told = mallory(f"GET /knowledge/slices/{secret.id}/audit-log").json()
+    assert [entry["action_type"] for entry in told["items"]] == ["created"]
+
+
 @pytest.mark.parametrize("state", ["deactivated", "pending_invitation"])
 def test_whoever_is_not_active_at_home_reaches_no_rule_anywhere(
     state: str, client: httpx.Client, tenant: Tenant, stranger: Tenant

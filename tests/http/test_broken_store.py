@@ -73,6 +73,19 @@ def test_a_failed_write_leaves_nothing_behind(scene: Scene, client: httpx.Client
     assert (scene.tenant.revision, len(scene.tenant.grants())) == before
 
 
+def test_a_writer_who_was_known_before_is_told_in_the_envelope(
+    scene: Scene, client: httpx.Client, damage: Damage
+) -> None:
+    call = CALLS["POST /v1/organizations/{organization_id}/access/grants"]
+    assert call.request(scene).send(client).status_code == call.status
+    entity, user_id = scene.tenant.entity(), scene.tenant.user()
+    damage("UPDATE heads SET revision = revision + 1")  # so that what changed has to be looked up
+    damage("ALTER TABLE changes RENAME TO lost")
+    body = {"entity_type": entity.type, "entity_id": entity.id, "grantee_type": "user", "grantee_id": user_id}
+    answer = client.post(f"{scene.tenant.path}/access/grants", json={**body, "access_level": "read"})
+    error_of(answer, 503, "STORE_UNAVAILABLE")
+
+
 def test_not_ready_without_a_database(client: httpx.Client, damage: Damage) -> None:
     damage("DROP TABLE heads")
     error_of(client.get("/readyz"), 503, "STORE_UNAVAILABLE")

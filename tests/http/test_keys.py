@@ -1,9 +1,13 @@
 """What a key opens: its scopes narrow it, and it is worth no more than the member it speaks for."""
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import httpx
 import pytest
 
 from grantbook.model.facts import ApiKey
+from grantbook.service import keys
 from grantbook.service.desk import SYSTEM
 from tests.http.calls import CALLS, OF_ORGANIZATION, Call, Scene
 from tests.http.envelope import error_of
@@ -154,3 +158,35 @@ def test_members_may_not_make_organizations(tenant: Tenant, client: httpx.Client
             "/v1/organizations", headers={"X-API-Key": person.secret}, json={"name": "Mine", "type": "company"}
         )
         assert error_of(answer, 403, "INSUFFICIENT_PERMISSIONS")["details"] == {"capability": "create_organizations"}
+
+
+@pytest.mark.parametrize("how", ["paused", "deleted", "rotated", "narrowed"])
+@pytest.mark.parametrize("path", ["access/grants", "departments"])
+def test_a_key_that_ends_while_a_write_waits_for_its_turn_writes_nothing(
+    server: Server, client: httpx.Client, how: str, path: str
+) -> None:
+    tenant = Tenant.found(server.desk)
+    entity, user_id = tenant.entity(), tenant.user()
+    body: dict[str, str] = {"name": "Late"}
+    if path == "access/grants":
+        grantee = {"grantee_type": "user", "grantee_id": user_id}
+        body = {"entity_type": entity.type, "entity_id": entity.id, **grantee, "access_level": "read"}
+    headers = {"X-API-Key": tenant.owner.secret}
+    assert client.get(f"{tenant.path}/my-access", headers=headers).status_code == 200  # and known from now on
+    with ThreadPoolExecutor(1) as pool:
+        with tenant.desk.writing(tenant.organization_id, SYSTEM) as writing:
+            (key,) = writing.snapshot.select(ApiKey, {"user_id": tenant.owner.user_id})
+            match how:
+                case "paused":
+                    keys.switch(writing, key.id, "pause")
+                case "deleted":
+                    keys.delete(writing, key.id)
+                case "rotated":
+                    keys.rotate(writing, key.id)
+                case _:
+                    keys.update(writing, key.id, {"scopes": ("read", "check")})
+            sent = pool.submit(client.post, f"{tenant.path}/{path}", headers=headers, json=body)
+            sleep(0.3)  # it is admitted, and waits
+            assert not sent.done()
+        error_of(sent.result(), 403 if how == "narrowed" else 401)
+    assert tenant.grants() == []

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grantbook.engine import lookup
+from grantbook.engine import decide, lookup
 from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE, name_of
 from grantbook.engine.held_facts import News, Pair
@@ -28,7 +28,7 @@ from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, revised
 from grantbook.model.instants import Instant
-from grantbook.model.resolution import Access, access
+from grantbook.model.resolution import OVERRIDE, Access, access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
 from grantbook.store.port import Store
 from grantbook.store.sqlite import open_sqlite
@@ -41,11 +41,14 @@ from tests.worlds import (
     PEOPLE,
     FakeClock,
     World,
+    assigned,
+    contains,
     deposit,
     entity,
     grant,
     member,
     organization,
+    role,
     subsets,
     user,
     withdraw,
@@ -214,6 +217,40 @@ def test_a_load_that_failed_is_not_taken_for_an_answer(tmp_path: Path) -> None:
         require_agreement(cache, world, NOW, 1)
         cache.close()
     store.close()
+
+
+def test_what_is_of_a_type_that_the_vocabulary_lost_gives_nothing_and_is_in_nobodys_way(store: Store) -> None:
+    """It is kept, for the day that the type comes back."""
+    box, notes, helper = EntityRef("box", "box_1"), EntityRef("vector_store", "vs_1"), EntityRef("assistant", "asst_1")
+    facts: list[Fact] = [
+        organization(),
+        member("usr_1", "active"),
+        role("role_all", OVERRIDE),
+        assigned("role_all", "usr_2"),
+    ]
+    facts += [member("usr_2", "active"), *(entity(ref, owner=user("usr_3")) for ref in (box, notes, helper))]
+    facts += [contains(box, notes), grant(box, user("usr_1"), "peep"), grant(helper, user("usr_1"), "read")]
+    deposit(store, ORGANIZATION, facts)
+    cache = FactCache(store, BUILT_IN, 1 << 30)
+    questions: list[tuple[Wanted, set[Any]]] = [
+        (EntitiesOf("usr_1"), {helper}),
+        (EntitiesOf("usr_1", "assistant"), {helper}),
+        (EntitiesOf("usr_2"), {notes, helper}),
+        (UsersOf(notes), {"usr_2"}),
+    ]
+    for wanted, expected in questions:
+        with cache:
+            found = cache.current(ORGANIZATION).lists.get_whole(wanted, NOW)
+        assert found is not None
+        assert set(found) == expected
+    with cache:
+        assert cache.current(ORGANIZATION).rank("usr_1", notes, NOW) == NONE
+    with store.snapshot(ORGANIZATION) as snapshot:
+        assert set(lookup.entities_of(snapshot, BUILT_IN, "usr_1", NOW)) == {helper}
+        assert set(lookup.entities_of(snapshot, BUILT_IN, "usr_2", NOW)) == {notes, helper}
+        assert set(lookup.users_of(snapshot, BUILT_IN, notes, NOW)) == {"usr_2"}
+        assert decide.access(snapshot, BUILT_IN, "usr_1", notes, NOW).level is None
+    cache.close()
 
 
 def test_a_held_grant_takes_no_more_memory_than_is_said_and_reckoned(tmp_path: Path) -> None:

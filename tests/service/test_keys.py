@@ -165,12 +165,13 @@ def test_an_organization_founded_without_a_key_is_opened_by_none_from_elsewhere(
 
 
 def test_nobody_speaks_for_anothers_user_by_making_them_a_member(office: Office) -> None:
-    """A second organization takes in usr_plain and makes a key for them: their home stays where it was, and the key
-    opens only the second one. See `service.members.identify`."""
+    """The application lets a second organization take in usr_plain, which makes a key for them: their home stays where
+    it was, and the key opens only the second one. See `service.members.identify`."""
     with office.desk.writing("org_2", SYSTEM) as writing:
         organizations.found(writing, name="Second", owner_email="a@b.org", owner_id="usr_second")
-    with office.desk.writing("org_2", Caller(user_id="usr_second")) as writing:
+    with office.desk.writing("org_2", SYSTEM) as writing:
         members.invite(writing, email="plain@example.org", user_id=PLAIN, is_active=True)
+    with office.desk.writing("org_2", Caller(user_id="usr_second")) as writing:
         _, secret = keys.create(writing, user_id=PLAIN, name="key")
     identity = authenticate(office.desk, secret)
     assert (identity.caller.user_id, identity.organization_id) == (PLAIN, "org_2")

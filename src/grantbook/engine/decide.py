@@ -21,7 +21,8 @@ def access_many(
     snapshot: Snapshot, vocabulary: Vocabulary, pairs: Collection[tuple[str, EntityRef]], at: Instant
 ) -> dict[tuple[str, EntityRef], Access]:
     """Each pair's access, with as many queries as for one pair."""
-    loaded = loading.for_users_and_entities(snapshot, {user for user, _ in pairs}, {entity for _, entity in pairs})
+    users, wanted = {user for user, _ in pairs}, {entity for _, entity in pairs}
+    loaded = loading.for_users_and_entities(snapshot, users, wanted).within(vocabulary)
     entities_of: defaultdict[str, list[EntityRef]] = defaultdict(list)
     for user_id, entity in set(pairs):
         entities_of[user_id].append(entity)

@@ -22,8 +22,8 @@ from grantbook.store.port import Store
 
 _PATIENCE_S: Final = 0.001
 _ORGANIZATION_BYTES: Final = 3_000
-MAX_AHEAD: Final = 4
-"""So many threads load ahead at a time, each on a connection of its own."""
+MAX_APART: Final = 4
+"""So many threads load at a time without holding up others, each on a connection of its own."""
 
 
 class FactCache:
@@ -46,8 +46,8 @@ class FactCache:
         self._is_full = False
         self._new: OrganizationFacts | None = None
         self._store = store
-        self._ahead: list[FactCache] = []
-        self._turns_ahead = BoundedSemaphore(MAX_AHEAD)
+        self._apart: list[FactCache] = []
+        self._turns = BoundedSemaphore(MAX_APART)
 
     def __enter__(self) -> Self:
         self.enter()
@@ -79,27 +79,35 @@ class FactCache:
         self, organization_id: str, pairs: Sequence[Pair], *, at_least: int, is_full: bool
     ) -> OrganizationFacts | None:
         """Load what is not held; the facts, where they are as new as the store was when this was called."""
-        with self._turns_ahead:
+        with self.apart() as ahead:
             with self:
                 facts = self._facts_of(organization_id)
                 lags = is_full or (facts.version != self._version and self._may_lag(facts, at_least))
                 wanted = pairs if lags else facts.missing(pairs)
                 if not wanted and not lags:
                     return None
-                ahead = self._ahead.pop() if self._ahead else FactCache(self._store, self.vocabulary, 0)
                 copy = facts.copy_into(ahead, wanted)
+            copy.version = ahead._version
+            news = copy.load_ahead(wanted)
+            with self:
+                self.spent_bytes += ahead.spent_bytes
+                self.loads += bool(wanted)
+                facts = self._facts_of(organization_id)
+                return facts if facts.take_over(copy, news) else None
+
+    @contextmanager
+    def apart(self) -> Iterator["FactCache"]:
+        """A block in a cache of its own, on another connection: for what takes long, and keeps nothing for later.
+
+        So many at a time as `MAX_APART`. Raises StoreUnavailable.
+        """
+        with self._turns:
+            apart = self._apart.pop() if self._apart else FactCache(self._store, self.vocabulary, 0)
             try:
-                with ahead:
-                    copy.version = ahead._version
-                    news = copy.load_ahead(wanted)
-                    taken = ahead.spent_bytes
-                with self:
-                    self.spent_bytes += taken
-                    self.loads += bool(wanted)
-                    facts = self._facts_of(organization_id)
-                    return facts if facts.take_over(copy, news) else None
+                with apart:
+                    yield apart
             finally:
-                self._ahead.append(ahead)
+                self._apart.append(apart)
 
     def enter(self, *, waits: bool = True, looks: bool = True, loads: bool = True, is_full: bool = False) -> bool:
         """As a block begins; False where another thread stays in for longer than this one waits.
@@ -166,8 +174,8 @@ class FactCache:
         with self._lock:
             self._organizations.clear()
             self.present.close()
-        for ahead in self._ahead:
-            ahead.close()
+        for apart in self._apart:
+            apart.close()
 
     def _rotate(self) -> None:
         """What was touched since the last time stays for another round; what was not goes."""

@@ -108,6 +108,8 @@ class ListFacts:
             standing = self._principals[name].standing
             for each in told:
                 standing.get(each.entity_type, {}).pop(each.id, None)
+            if told[-1].entity_type not in self._vocabulary.types:
+                continue
             if notice.after is not None and told[-1].is_active and _counts(name, told[-1].access_mode):
                 rank = self._rank_of_all(name, told[-1].entity_type)
                 standing.setdefault(told[-1].entity_type, {})[told[-1].id] = rank
@@ -129,7 +131,7 @@ class ListFacts:
         rows = self._present.given_to(self._id, ids) if ids else ()
         for part, type_, id_, entity_type, entity_id, status, level, grant_id, starts_at, expires_at in rows:
             made = making.get(name_of(type_, id_))
-            if made is None:
+            if made is None or entity_type not in types.types:
                 continue
             kind, shared_id = types.entity_type(entity_type), share(entity_id, entity_id)
             if status != "active":
@@ -142,7 +144,8 @@ class ListFacts:
                 made.stand(kind.name, shared_id, rank)
         for name in _OF_ALL & making.keys():
             for entity_type, entity_id in self._present.active_entities(self._id, only_open=name == OPEN):
-                making[name].stand(entity_type, share(entity_id, entity_id), self._rank_of_all(name, entity_type))
+                if entity_type in types.types:
+                    making[name].stand(entity_type, share(entity_id, entity_id), self._rank_of_all(name, entity_type))
         self._add_contents(making)
         for name, made in making.items():
             self._principals[name] = held = made.held()
@@ -161,6 +164,8 @@ class ListFacts:
         idle: dict[EntityRef, list[str]] = {}
         for edge in self._present.edges_below(self._id, tops):
             container, member, is_active = self._edge(edge)
+            if not {container.type, member.type} <= self._vocabulary.types.keys():
+                continue
             if is_active:
                 contents.setdefault(container, []).append(member)
             else:

@@ -1,7 +1,7 @@
 """The facts that a question needs: never more queries for more facts."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grantbook.model.facts import (
     EVERYONE,
@@ -20,7 +20,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.resolution import OVERRIDE, principals
-from grantbook.model.vocabulary import OPEN_MODES
+from grantbook.model.vocabulary import OPEN_MODES, Vocabulary
 from grantbook.store.port import Snapshot, Where
 
 
@@ -31,6 +31,14 @@ class Loaded:
     facts: Facts
     entities: tuple[EntityRef, ...] = ()
     users: tuple[str, ...] = ()
+
+    def within(self, vocabulary: Vocabulary) -> "Loaded":
+        """Without entities of types that the vocabulary does not have any more: they are kept, and give nothing."""
+        known = {ref: entity for ref, entity in self.facts.entities.items() if ref.type in vocabulary.types}
+        if len(known) == len(self.facts.entities):
+            return self
+        entities = tuple(ref for ref in self.entities if ref.type in vocabulary.types)
+        return replace(self, facts=replace(self.facts, entities=known), entities=entities)
 
 
 def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entities: Collection[EntityRef]) -> Loaded:

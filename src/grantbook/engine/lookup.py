@@ -22,7 +22,7 @@ def entities_of(
 
     An `access_level` without an `entity_type` counts for the types that have it.
     """
-    loaded = loading.for_user(snapshot, user_id, entity_type)
+    loaded = loading.for_user(snapshot, user_id, entity_type).within(vocabulary)
     who = principals(loaded.facts, user_id)
     found = ((ref, access_of(loaded.facts, vocabulary, user_id, who, ref, at)) for ref in loaded.entities)
     return {ref: each for ref, each in found if reaches(vocabulary, ref, each, access_level)}
@@ -35,7 +35,7 @@ def users_of(
 
     People outside the organization are listed where a grant names them; those whom only `all` includes cannot be.
     """
-    loaded = loading.for_entity(snapshot, entity)
+    loaded = loading.for_entity(snapshot, entity).within(vocabulary)
     views = Views(loaded.facts)
     found: dict[str, Access] = {}
     for user_id in loaded.users:

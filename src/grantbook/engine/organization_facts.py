@@ -239,7 +239,7 @@ class OrganizationFacts(HeldFacts):
                 entity.is_open = mode not in LISTED_MODES
             elif part == "target":
                 targets.setdefault(entity.ref, []).append(name_of(other_type, other_id))
-            else:
+            elif other_type in types.types:
                 containers.setdefault(entity.ref, []).append(EntityRef(other_type, other_id))
         for ref, entity in loaded.items():
             if entity.is_open:

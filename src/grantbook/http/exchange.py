@@ -29,7 +29,7 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.ids import is_id
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_IDEMPOTENCY_KEY_LENGTH, MAX_IDEMPOTENT_RESPONSE_BYTES
-from grantbook.service import keys
+from grantbook.service import gates, keys
 from grantbook.service.admission import Admissions, require_scope
 from grantbook.service.desk import Caller, Desk, Reading, Writing, again_if_aborted, revision_of, token_of
 from grantbook.service.entities import lookup_key
@@ -147,6 +147,7 @@ class Exchange:
 
     def _write(self, writings: AbstractContextManager[Writing], work: Work) -> Response:
         with writings as writing:
+            self._confirm(writing)
             if self._idempotency_key is not None:
                 stored = writing.book.find_response(self._stored_key)
                 if stored is not None:
@@ -158,6 +159,18 @@ class Exchange:
                 nonce = writing.random(16) if answer.holds_secret else b""
                 writing.book.keep_response(self._stored_key, self._stored(response, nonce))
         return response
+
+    def _confirm(self, writing: Writing) -> None:
+        """What was found out before the write had its turn, which it may have waited for. Raises as the guard."""
+        if writing.organization_id == self._admitted_to:
+            gates.require_membership(writing)
+        if writing.organization_id == self.home:
+            keys.confirm(writing, self._identity)
+            return
+        with self.desk.reading(self.home, self.caller) as reading:
+            keys.confirm(reading, self._identity)
+            if writing.caller.user_id != STRANGER:
+                gates.require_membership(reading)
 
     def derived_id(self, prefix: str, otherwise: str) -> str:
         """An id that a repeated request finds again: from the idempotency key where there is one."""

@@ -201,23 +201,30 @@ class HotRoutes:
 
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
-        desk = self._desk
-        asked = partial(desk.facts.asked, request.organization_id, is_full=request.is_full, at_least=request.at_least)
-        with asked(()):
-            admission = self._find(request)
-        if admission is None:
+        asked = partial(self._desk.facts.asked, request.organization_id, is_full=request.is_full)
+        pairs = self._pairs(request)
+        answer: bytes | Callable[[], bytes] | None = None
+        if self._admissions.may_hold(request.credential, request.organization_id):
+            with asked(pairs, at_least=request.at_least):
+                admission = self._find(request)
+                if admission is not None:
+                    answer = self._answer(request, admission)
+        if answer is None:
             admission = self._admit(request)
+            with asked(pairs, at_least=request.at_least):
+                answer = self._answer(request, admission)
+        return answer if isinstance(answer, bytes) else answer()
+
+    def _answer(self, request: _Request, admission: Admission) -> bytes | Callable[[], bytes]:
+        """The answer, or how to go on without holding the cache."""
         require_scope(admission.identity, _SCOPE)
-        asker = admission.asker
-        with asked(self._pairs(request)):
-            facts = desk.facts.current(request.organization_id, at_least=request.at_least)
-            asking.require_reached(facts, request.at_least)
-            if type(request.body) is not _ListRequest:
-                render = self._decide(facts, asker, request, None)
-            else:
-                question, part = self._asked(facts, asker, request.body)
-                render = partial(self._page, request, facts.lists.get_page(question.wanted, desk.clock(), part))
-        return render if isinstance(render, bytes) else render()
+        facts = self._desk.facts.current(request.organization_id, at_least=request.at_least)
+        asking.require_reached(facts, request.at_least)
+        if type(request.body) is not _ListRequest:
+            return self._decide(facts, admission.asker, request, None)
+        question, part = self._asked(facts, admission.asker, request.body)
+        page = facts.lists.get_page(question.wanted, self._desk.clock(), part)
+        return partial(self._page, request, page)
 
     def _pairs(self, request: _Request) -> list[Pair]:
         """What it takes to answer; nothing for a list, or where the question is malformed."""
@@ -240,7 +247,7 @@ class HotRoutes:
     def _decide(
         self, facts: OrganizationFacts, asker: Asker, request: _Request, max_loads: int | None
     ) -> bytes | Callable[[], bytes]:
-        """The answer, or how to go on without holding the cache."""
+        """As `_answer`, to what is no list."""
         if request.name == "check":
             return self._check(facts, asker, request.body)
         if request.name == "check/batch":

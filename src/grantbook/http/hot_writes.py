@@ -24,7 +24,7 @@ from grantbook.http.hot import Id, NotPlain, Word, new_trace_id, read_body
 from grantbook.http.middleware import ROUTE, App, Receive, Scope, Send, replay
 from grantbook.http.platform import access
 from grantbook.http.routing import ORGANIZATION
-from grantbook.model.errors import GrantbookError
+from grantbook.model.errors import GrantbookError, StoreUnavailable
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.ids import is_id
 from grantbook.model.limits import MAX_BODY_BYTES, MAX_TEXT_LENGTH
@@ -80,7 +80,7 @@ class WriteRoutes:
                 body = await read_body(receive)
             work, reason = _work(body, route[2])
             admission = self._admission(headers, route[1])
-        except NotPlain:
+        except (NotPlain, StoreUnavailable):  # the application finds out more, or says what is wrong
             await self._app(scope, receive if body is None else replay(body, receive), send)
             return
         scope[ROUTE] = _CREATE if route[2] is None else _REVOKE

@@ -75,6 +75,10 @@ class Admissions:
             held.used_at = now
         return held
 
+    def may_hold(self, credential: Hashable, organization_id: str) -> bool:
+        """Whether `find` may find one; without holding the cache."""
+        return (credential, organization_id) in self._held
+
     def recall(self, credential: Hashable, organization_id: str, *, at_least: int = 0) -> Admission | None:
         """As `find`, for whoever does not hold the cache and cannot wait; None also where that would take waiting."""
         facts = self._desk.facts

@@ -7,11 +7,9 @@ The rules of who may ask what, and the answers, are those of `decisions`, which 
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE
 from grantbook.engine.lists import EntitiesOf, Reached, UsersOf, Wanted
 from grantbook.engine.organization_facts import UNKNOWN_USER, OrganizationFacts
@@ -152,7 +150,7 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Reache
         question.allow(facts)
         found = facts.lists.get_whole(question.wanted, desk.clock(), at_most=_MAX_HELD)
     if found is None:
-        with closing(FactCache(desk.store, desk.vocabulary, 0)) as own, own:
+        with desk.facts.apart() as own:
             found = own.current(organization_id).lists.get_whole(question.wanted, desk.clock())
     if found is None:
         raise RuntimeError("a list without a bound has an end")

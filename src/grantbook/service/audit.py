@@ -67,13 +67,17 @@ def list_of_slice(
 ) -> Page:
     """What happened to one slice, and who got what on it: for those with the top level on it, too.
 
+    Not what happened to another one that had its id before.
     Raises NotFound(entity_type, entity_id), PermissionDenied(capability).
     """
     ref = EntityRef(_SLICE, slice_id)
     gates.get_entity(reading, ref)
     if not gates.has_level(reading, ref, reading.vocabulary.entity_type(_SLICE).top_level):
         gates.require_capability(reading, VIEW)
-    return _page(reading, _every(_about(ref), _where(reading, filters)), filters, skip, limit, before)
+    gone = {"kind": Entity.__name__, "subject_id": slice_id, "subject_type": _SLICE, "action": "deleted"}
+    ended = reading.snapshot.find_changes(gone, skip=0, limit=1)
+    wanted = _every(_about(ref), _where(reading, filters))
+    return _page(reading, wanted, filters, skip, limit, before, after=ended[0].revision if ended else 0)
 
 
 def chunk(reading: Reading, filters: Filters, *, before: Place | None, limit: int) -> list[Change]:
@@ -89,20 +93,28 @@ def chunk(reading: Reading, filters: Filters, *, before: Place | None, limit: in
 def count(reading: Reading, filters: Filters) -> int:
     """How many entries an export would have. Raises as `list_entries`, for those with `export_audit_log`."""
     gates.require_capability(reading, EXPORT)
-    return _count(reading, _where(reading, filters), filters)
+    where = _where(reading, filters)
+    first, last = _revisions(reading, filters)
+    return reading.snapshot.count_changes(*where, first=first, last=last) if where else 0
 
 
-def _page(reading: Reading, where: list[Where], filters: Filters, skip: int, limit: int, before: Place | None) -> Page:
+def _page(
+    reading: Reading,
+    where: list[Where],
+    filters: Filters,
+    skip: int,
+    limit: int,
+    before: Place | None,
+    after: int = 0,
+) -> Page:
+    """Of what came after that revision."""
     if not where:
         return Page([], 0, has_more=False)
     first, last = _revisions(reading, filters)
+    first = max(first, after + 1)
     found = reading.snapshot.find_changes(*where, first=first, last=last, before=before, skip=skip, limit=limit + 1)
-    return Page(found[:limit], _count(reading, where, filters), has_more=len(found) > limit)
-
-
-def _count(reading: Reading, where: list[Where], filters: Filters) -> int:
-    first, last = _revisions(reading, filters)
-    return reading.snapshot.count_changes(*where, first=first, last=last) if where else 0
+    total = reading.snapshot.count_changes(*where, first=first, last=last)
+    return Page(found[:limit], total, has_more=len(found) > limit)
 
 
 def _revisions(reading: Reading, filters: Filters) -> tuple[int, int | None]:

@@ -91,6 +91,9 @@ def move(writing: Writing, department_id: str, parent_id: str | None) -> Departm
     below = writing.snapshot.departments_below([department_id])
     if len(above) + _height(below, department_id) > MAX_DEPARTMENT_DEPTH:
         raise ValidationFailed("new_parent_id", f"departments can be at most {MAX_DEPARTMENT_DEPTH} levels deep")
+    if above:
+        moving = {"user_id": writing.caller.user_id, "department_id": {each.id for each in below}}
+        gates.require_no_gain(writing, {each.user_id for each in writing.snapshot.select(DepartmentMember, moving)})
     moved = revised(present, parent_id=parent_id)
     writing.book.replace(present, moved, "moved")
     return moved

@@ -57,6 +57,15 @@ def require_holds(reading: Reading, *roles: Role) -> None:
             raise PermissionDenied(role_id=role.id, capability=lacking[0])
 
 
+def require_no_gain(reading: Reading, user_ids: Collection[str]) -> None:
+    """Nobody lets themself into a department or a role, for what is granted to it, without `manage_access_control`.
+
+    `user_ids` come into it. Raises PermissionDenied(capability).
+    """
+    if reading.caller.user_id in user_ids:
+        require_capability(reading, MANAGE_ACCESS)
+
+
 def find_entity(reading: Reading, ref: EntityRef) -> Entity | None:
     """The entity, archived or not."""
     reading.vocabulary.entity_type(ref.type)

@@ -223,17 +223,36 @@ def authenticate(desk: Desk, secret: str, trace_id: str | None = None) -> Identi
     if key is None or not compare_digest(key.digest, digest):
         raise _invalid()
     now = desk.clock()
-    if key.expires_at is not None and key.expires_at <= now:
-        raise AuthenticationFailed("The API key has expired", code="API_KEY_EXPIRED")
-    if not key.is_active:
-        raise AuthenticationFailed("The API key is deactivated", code="API_KEY_DEACTIVATED")
-    if key.is_paused:
-        raise AuthenticationFailed("The API key is paused", code="API_KEY_PAUSED")
+    _require_live(key, now)
     if organization is not None and organization.is_deleted:
         raise OrganizationAccessDenied(organization_id=organization_id)
     desk.key_uses.note(organization_id, key.id, now)
     caller = Caller(user_id=key.user_id, api_key_id=key.id, key_line_id=key.line, scopes=key.scopes, trace_id=trace_id)
     return Identity(caller=caller, organization_id=organization_id, expires_at=key.expires_at)
+
+
+def confirm(reading: Reading, identity: Identity) -> None:
+    """That the key is still as it was when its holder was admitted; within the reading of its organization.
+
+    Raises as `authenticate`, and PermissionDenied where its scopes are others now.
+    """
+    key = reading.find(ApiKey, identity.caller.api_key_id or "")
+    if key is None:
+        raise _invalid()
+    _require_live(key, reading.at)
+    if key.scopes != identity.caller.scopes:
+        raise PermissionDenied("The scopes of the API key were changed just now: please try again")
+    if reading.is_deleted:
+        raise OrganizationAccessDenied(organization_id=reading.organization_id)
+
+
+def _require_live(key: ApiKey, at: Instant) -> None:
+    if key.expires_at is not None and key.expires_at <= at:
+        raise AuthenticationFailed("The API key has expired", code="API_KEY_EXPIRED")
+    if not key.is_active:
+        raise AuthenticationFailed("The API key is deactivated", code="API_KEY_DEACTIVATED")
+    if key.is_paused:
+        raise AuthenticationFailed("The API key is paused", code="API_KEY_PAUSED")
 
 
 def require_opens(desk: Desk, identity: Identity, organization_id: str) -> None:

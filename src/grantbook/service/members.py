@@ -96,10 +96,15 @@ def identify(writing: Writing, user_id: str | None) -> str:
     """The id of a new member: the given one, or a fresh one.
 
     The first organization that knows a user is the user's home: only a key from there speaks for the user about rules
-    of other organizations, so that nobody can speak for somebody else's user by making them a member.
+    of other organizations, so that nobody can speak for somebody else's user by making them a member. And nobody but
+    the application itself makes a member of a user who is at home elsewhere: those there speak for that user.
+
+    Raises Conflict(user_id) for one who is.
     """
     identity = writing.new_id(ids.USER) if user_id is None else valid_id("user_id", user_id, ids.USER)
-    writing.book.claim(Lookup.USER, identity, writing.organization_id)
+    home = writing.book.claim(Lookup.USER, identity, writing.organization_id)
+    if home != writing.organization_id and identity != writing.caller.user_id and not writing.caller.is_system:
+        raise Conflict("The id belongs to a user of another organization", user_id=identity)
     return identity
 
 
@@ -355,6 +360,7 @@ def _roles(reading: Reading, role_ids: Collection[str]) -> list[Role]:
 def _set_role(writing: Writing, role_id: str, user_id: str, *, assigned: bool) -> None:
     present = writing.snapshot.find(RoleAssignment, role_id, user_id)
     if assigned and present is None:
+        gates.require_no_gain(writing, {user_id})
         writing.book.add(RoleAssignment(role_id=role_id, user_id=user_id, assigned_at=writing.at), "assigned")
     if not assigned and present is not None:
         if role_id == base_role(writing, OWNER).id:
@@ -365,6 +371,7 @@ def _set_role(writing: Writing, role_id: str, user_id: str, *, assigned: bool) -
 def _set_department(writing: Writing, department_id: str, user_id: str, *, joined: bool) -> None:
     present = writing.snapshot.find(DepartmentMember, department_id, user_id)
     if joined and present is None:
+        gates.require_no_gain(writing, {user_id})
         fact = DepartmentMember(department_id=department_id, user_id=user_id, added_at=writing.at)
         writing.book.add(fact, "joined")
     if not joined and present is not None:

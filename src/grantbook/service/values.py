@@ -1,7 +1,6 @@
 """Checks of what callers send, the same for the server, the library and the command line."""
 
 import json
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -78,7 +77,7 @@ def _check_json(field: str, value: Any, depth: int) -> None:
         case str():
             valid_text(field, value)
         case int() | float():
-            if not math.isfinite(value) or abs(value) > _MAX_NUMBER:
+            if not abs(value) <= _MAX_NUMBER:  # nor what is no number
                 raise ValidationFailed(field, f"{field} must have numbers between -2^53 and 2^53")
         case _ if depth == 0:
             raise ValidationFailed(field, f"{field} must not be nested deeper than {MAX_METADATA_DEPTH} levels")
