@@ -17,6 +17,11 @@ _EVERYONE: Final = name_of(*EVERYONE)
 _CAPABILITIES: Final = msgspec.json.Decoder(list[str])
 
 
+def overrides(capabilities: str) -> bool:
+    """Whether a role with these, as the store has them, overrides all permissions."""
+    return OVERRIDE in _CAPABILITIES.decode(capabilities)
+
+
 class HeldGroups:
     """Those that somebody who was asked about is in; what is not there is held as that.
 
@@ -48,8 +53,7 @@ class HeldGroups:
         if new_roles:
             capabilities = dict(self._present.roles(self._organization_id, new_roles))
             for id_ in new_roles:
-                overrides = id_ in capabilities and OVERRIDE in _CAPABILITIES.decode(capabilities[id_])
-                roles[id_] = self._name("role", id_), overrides
+                roles[id_] = self._name("role", id_), id_ in capabilities and overrides(capabilities[id_])
         return _GROUP_BYTES * (len(new_lines) + len(new_roles))
 
     def user(self, user_id: str, standings: Iterable[StandingRow]) -> HeldUser:
@@ -71,9 +75,9 @@ class HeldGroups:
                 else:
                     names += line
             elif part == "role":
-                role, overrides = roles[value]
+                role, is_overriding = roles[value]
                 names.append(role)
-                if overrides:
+                if is_overriding:
                     overriding.append(value)
             else:
                 state = value

@@ -7,13 +7,11 @@ Whatever a change may touch is dropped, and loaded again when it is asked for.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
+from grantbook.engine.groups import overrides
 from grantbook.engine.held import FOREVER, HeldGrant, HeldPrincipal, Ids, Timed, name_of
 from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import EVERYONE, AccessTarget, Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
-from grantbook.model.resolution import OVERRIDE
 from grantbook.model.vocabulary import GRANTEE_TYPES, OPEN_MODES, Vocabulary
 from grantbook.store.history import fact_in
 from grantbook.store.port import EdgeRow, Notice, Present
@@ -27,7 +25,6 @@ _EVERYONE: Final = name_of(*EVERYONE)
 _ANYBODY: Final = name_of("all", "in any state")
 _GRANT_BYTES: Final = 300
 _ID_BYTES: Final = 150
-_CAPABILITIES: Final = msgspec.json.Decoder(list[str])
 Contents = Mapping[EntityRef, Collection[EntityRef]]
 
 
@@ -69,7 +66,7 @@ class ListFacts:
         """Roles that override all permissions."""
         if self._overriding is None:
             found = self._present.capabilities(self._id)
-            self._overriding = tuple(id_ for id_, told in found if OVERRIDE in _CAPABILITIES.decode(told))
+            self._overriding = tuple(id_ for id_, told in found if overrides(told))
         return self._overriding
 
     def clear(self) -> None:

@@ -391,10 +391,17 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
 
 def _is_short_json(headers: dict[bytes, bytes], name: str) -> bool:
     most = MAX_BATCH_BODY_BYTES if name == "check/batch" else MAX_BODY_BYTES
-    length = headers.get(b"content-length", b"")
     if headers.get(b"content-type") != b"application/json" or b"transfer-encoding" in headers:
         return False
-    return length.isdigit() and len(length) <= _MAX_DIGITS and int(length) <= most
+    return announced_length(headers, most) is not None
+
+
+def announced_length(headers: dict[bytes, bytes], most: int) -> int | None:
+    """The length of the body; None where the head does not tell it, or tells of more."""
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or len(length) > _MAX_DIGITS or int(length) > most:
+        return None
+    return int(length)
 
 
 def _query(scope: Scope) -> dict[str, str]:

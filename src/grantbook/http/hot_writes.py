@@ -20,7 +20,7 @@ from fastapi import Response
 
 from grantbook.http import errors
 from grantbook.http.exchange import Exchange, Work, credential_of, fingerprint_of, is_idempotency_key, secret_of
-from grantbook.http.hot import Id, NotPlain, Word, new_trace_id, read_body
+from grantbook.http.hot import Id, NotPlain, Word, announced_length, new_trace_id, read_body
 from grantbook.http.middleware import ROUTE, App, Receive, Scope, Send, replay
 from grantbook.http.platform import access
 from grantbook.http.routing import ORGANIZATION
@@ -38,7 +38,6 @@ _CREATE: Final = f"{ORGANIZATION}/access/grants"
 _REVOKE: Final = f"{ORGANIZATION}/access/grants/{{grant_id}}"
 _SCOPE: Final = "write"
 _MAX_TOGETHER: Final = 64
-_MAX_DIGITS: Final = 10
 _log = logging.getLogger(__name__)
 
 
@@ -205,12 +204,12 @@ def _require_plain(scope: Scope, headers: dict[bytes, bytes], route: re.Match[st
     key = headers.get(b"idempotency-key")
     if key is not None and not is_idempotency_key(key.decode("latin-1")):
         raise NotPlain
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > _MAX_DIGITS or int(length) > MAX_BODY_BYTES:
+    length = announced_length(headers, MAX_BODY_BYTES) if b"content-length" in headers else 0
+    if length is None:
         raise NotPlain
     if route[2] is None and headers.get(b"content-type") != b"application/json":
         raise NotPlain
-    if route[2] is not None and (int(length) or not is_id(route[2])):
+    if route[2] is not None and (length or not is_id(route[2])):
         raise NotPlain
 
 
