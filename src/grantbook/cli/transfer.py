@@ -92,8 +92,9 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
                     restored = moving.restore(desk, given.organization, texts)
             else:
                 arrival = Arrival(desk, given.organization, reason=f"import of {Path(file).name}")
-                while arrival.take(texts):
-                    pass
+                with _uncollected():
+                    while arrival.take(texts):
+                        pass
         if not is_history:
             arrival.finish()
     if is_history:
@@ -141,8 +142,7 @@ class Arrival:
         texts = list(islice(lines_, CHUNK))
         if not texts:
             return False
-        with _uncollected():
-            self._take(texts)
+        self._take(texts)
         return True
 
     def _take(self, texts: list[bytes]) -> None:

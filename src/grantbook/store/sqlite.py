@@ -38,7 +38,7 @@ from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite_present import SqlitePresent
 from grantbook.store.statements import Condition, Prepared
-from grantbook.store.tables import GRAMS, LATE_INDEXES, changes
+from grantbook.store.tables import GRAMS, LATE_INDEXES, changes, metadata
 
 _SHARED: Final = ("organization_id", "revision", "at", "actor_id", "api_key_id", "trace_id", "reason")
 _OWN: Final = tuple(column.name for column in changes.c if column.name not in _SHARED)
@@ -86,6 +86,7 @@ class SqliteDialect:
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self._writing = Lock()
+        self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
     def turn(self) -> AbstractContextManager[Any]:
         """Writers of this process queue here in turn, rather than poll the database's lock."""
@@ -106,7 +107,24 @@ class SqliteDialect:
             values_ = ([*chain.from_iterable(map(pick, part)), *head] for part in parts)
             cursor.executemany(self._changes_at_once.sql, values_)
         if whole < len(rows):
-            cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows[whole:]))
+            self._insert(cursor, prepared, columns, rows[whole:])
+
+    def _insert(self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Without the columns that no row fills: the driver takes longer to bind None than any other value."""
+        if prepared.table is not None and len(rows) >= _AT_ONCE:
+            found = zip(*rows, strict=True)
+            filled = [place for place, values_ in enumerate(found) if values_.count(None) < len(rows)]
+            if 1 < len(filled) < len(columns):
+                columns, rows = [columns[place] for place in filled], [*map(itemgetter(*filled), rows)]
+                prepared = self._insert_of(prepared.table, tuple(columns))
+        cursor.executemany(prepared.sql, prepared.bind_rows(columns, rows))
+
+    def _insert_of(self, table: str, columns: tuple[str, ...]) -> Prepared:
+        made = self._inserts.get((table, columns))
+        if made is None:
+            given = {name: bindparam(name) for name in columns}
+            made = self._inserts[table, columns] = Prepared(self.engine, insert(metadata.tables[table]).values(given))
+        return made
 
     @cached_property
     def _changes_at_once(self) -> Prepared:
