@@ -104,7 +104,7 @@ class SqlSnapshot:
             return self._part_of_alternatives(kind, asked, after, skip, limit)
         if after is not None:
             return self._part(kind, asked, after, skip, limit)
-        known = self._known_count(asked)
+        known = self._known_count(asked) if skip else None
         if known is not None and known <= skip:
             return []
         if skip < kept.NEAR or not self._statements.has_places(kind, asked.shape, order):
@@ -242,11 +242,13 @@ class SqlSnapshot:
             return []
         if not is_told(asked.where) or not 0 < self.revision - since <= _FEW_REVISIONS:
             return None
-        of_kind: Where = {"kind": asked.kind.__name__}
-        recent = self.find_changes(of_kind, first=since + 1, skip=0, limit=_FEW_CHANGES + 1)
+        recent = self.find_changes(
+            first=since + 1, skip=0, limit=_FEW_CHANGES + 1
+        )  # of any kind, by which none is found
         if len(recent) > _FEW_CHANGES:
             return None
-        told = ((sign, text) for each in recent for sign, text in ((-1, each.before), (1, each.after)))
+        of_kind = [each for each in recent if each.kind == asked.kind.__name__]
+        told = ((sign, text) for each in of_kind for sign, text in ((-1, each.before), (1, each.after)))
         facts = ((sign, msgspec.json.decode(text)) for sign, text in told if text is not None)
         return [(sign, fact) for sign, fact in facts if matches(fact, asked.where)]
 
