@@ -49,6 +49,12 @@ def after(limit: int) -> Select[Any]:
     return select(*_COLUMNS).where(*here).order_by(*_PLACE).limit(limit)
 
 
+def last_hash() -> Select[Any]:
+    """The hash of the last change of a revision."""
+    here = (changes.c.organization_id == bindparam("tenant"), changes.c.revision == bindparam("wanted"))
+    return select(changes.c.hash).where(*here).order_by(changes.c.ordinal.desc()).limit(1)
+
+
 def _between(
     matching: Matching,
     shape: Shape,

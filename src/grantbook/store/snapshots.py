@@ -11,8 +11,8 @@ import msgspec
 from grantbook.model.facts import Containment, Department, EntityRef, Fact, Principal, key_of
 from grantbook.model.instants import Instant
 from grantbook.store import kept
-from grantbook.store.history import EMPTY
-from grantbook.store.kept import Line, Memory, Milestone, Milestones, Place
+from grantbook.store.history import EMPTY, NO_HASH
+from grantbook.store.kept import Kept, Line, Memory, Milestone, Milestones, Place, State, V
 from grantbook.store.matching import Told, is_told, matches
 from grantbook.store.port import OLDEST_FIRST, Change, Contains, F, Head, Order, ToldText, Where
 from grantbook.store.rows import SHAPES, change_of
@@ -59,10 +59,29 @@ class SqlSnapshot:
         self._times = {"tenant": organization_id} if past is None else {"tenant": organization_id, "past": past}
         self.newest = self._head() if past is None else EMPTY
         self.revision = self.newest.revision if past is None else past
+        self._hashes = {0: NO_HASH, self.newest.revision: self.newest.hash}
 
     def _head(self) -> Head:
         row = self._session.one(self._statements.head(), tenant=self.organization_id)
         return Head(revision=row[0], at=row[1], hash=row[2]) if row else EMPTY
+
+    def _state(self, revision: int) -> State | None:
+        """What the revision is known by in this record, None where it is not in it."""
+        if revision not in self._hashes:
+            row = self._session.one(self._statements.last_hash(), tenant=self.organization_id, wanted=revision)
+            if row is None:
+                return None
+            self._hashes[revision] = row[0]
+        return State(revision, self._hashes[revision])
+
+    def _latest(self, known: Kept[V], question: Any) -> tuple[State, V] | None:
+        """What is kept, if the state that it is of is in this record."""
+        latest = known.latest(question)
+        return latest if latest is not None and self._state(latest[0].revision) == latest[0] else None
+
+    def _keep(self, known: Kept[V], question: Any, revision: int, value: V) -> None:
+        if self._kept.is_on and (state := self._state(revision)) is not None:
+            known.keep(question, state, value)
 
     def find(self, kind: type[F], *key: str) -> F | None:
         found = self.select(kind, dict(zip(kind.KEY, key, strict=True)))
@@ -146,15 +165,16 @@ class SqlSnapshot:
         milestones = self._milestones(asked)
         found, fresh = kept.far_part(line, kept.nearest(milestones, skip), skip, limit)
         if fresh:
-            self._kept.milestones.keep(asked.question, self.revision, kept.joined(milestones, fresh))
+            self._keep(self._kept.milestones, asked.question, self.revision, kept.joined(milestones, fresh))
         return found
 
     def _milestones(self, asked: _Asked) -> Milestones:
         """Those that are kept, and where they are by now."""
-        revision, milestones = self._kept.milestones.latest(asked.question) or (0, ())
-        if not milestones:
+        latest = self._latest(self._kept.milestones, asked.question)
+        if latest is None:
             return ()
-        moves = self._moves(asked, revision)
+        state, milestones = latest
+        moves = self._moves(asked, state.revision)
         if moves is None:
             return ()
         at = [(sign, (told[asked.order.field], told[asked.kind.KEY[-1]])) for sign, told in moves]
@@ -227,13 +247,13 @@ class SqlSnapshot:
         count = self._known_count(asked)
         if count is None:
             ((count,),) = self._rows(self._statements.count(kind, asked.shape), asked.values)
-        self._kept.counts.keep(asked.question, self.revision, int(count))
+        self._keep(self._kept.counts, asked.question, self.revision, int(count))
         return int(count)
 
     def _known_count(self, asked: _Asked) -> int | None:
         """The count from an earlier one and what changed since, if that is little and tells enough."""
-        known = self._kept.counts.latest((*asked.question[:-1], OLDEST_FIRST))
-        moves = None if known is None else self._moves(asked, known[0])
+        known = self._latest(self._kept.counts, (*asked.question[:-1], OLDEST_FIRST))
+        moves = None if known is None else self._moves(asked, known[0].revision)
         return None if known is None or moves is None else known[1] + sum(sign for sign, _ in moves)
 
     def _moves(self, asked: _Asked, since: int) -> list[tuple[int, Told]] | None:
@@ -311,12 +331,12 @@ class SqlSnapshot:
         if fresh:
             joined = kept.joined(milestones, fresh)
             from_oldest = tuple(each._replace(passed=total - each.passed) for each in joined)
-            self._kept.milestones.keep(asked.question, 0, from_oldest)
+            self._keep(self._kept.milestones, asked.question, self.revision, from_oldest)
         return found
 
     def _milestones_of_record(self, asked: _Asked, total: int) -> Milestones:
         """They are kept as counted from the oldest, which never changes, as the record only grows."""
-        _, milestones = self._kept.milestones.latest(asked.question) or (0, ())
+        _, milestones = self._latest(self._kept.milestones, asked.question) or (None, ())
         return tuple(each._replace(passed=total - each.passed) for each in milestones if each.passed <= total)
 
     def find_texts(self, wanted: Contains, *, limit: int) -> list[ToldText]:
@@ -388,14 +408,15 @@ class SqlSnapshot:
         asked = self._asked_of_record(where, first, last)
         wanted = self._last(last)
         question = (*asked.question, wanted if wanted < self.revision else None)
-        upto, counted = self._kept.counts.latest(question) or (first - 1, 0)
-        if upto > wanted:
-            upto, counted = first - 1, 0
+        upto, counted = first - 1, 0
+        known = self._latest(self._kept.counts, question)
+        if known is not None and known[0].revision <= wanted:
+            upto, counted = known[0].revision, known[1]
         if upto < wanted:
             values = {**asked.values, "first": upto + 1}
             ((fresh,),) = self._rows(self._statements.count_changes(asked.shape), values)
             counted += int(fresh)
-        self._kept.counts.keep(question, wanted, counted)
+        self._keep(self._kept.counts, question, wanted, counted)
         return counted
 
     def _last(self, last: int | None) -> int:

@@ -403,6 +403,10 @@ class Statements:
             ),
         )
 
+    def last_hash(self) -> Prepared:
+        """Of the last change of a revision."""
+        return self._get("last_hash", record.last_hash)
+
     def look_up(self) -> Prepared:
         return self._get(
             "look_up",
