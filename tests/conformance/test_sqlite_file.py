@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.store import history
@@ -231,6 +232,29 @@ def test_a_broken_database_is_an_error_that_tells_no_secrets(book: Store, file: 
     connection.close()
     assert book.head(ORGANIZATION).revision == 1
     assert contents(book, ORGANIZATION)["Member"] == [member("usr_1")]
+
+
+def test_a_writer_that_waited_in_vain_does_not_wait_again(file: Path, url: str) -> None:
+    store = open_sqlite(url, FakeClock())
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    made = []
+
+    @event.listens_for(store._dialect.writing_engine, "connect")
+    def count(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA busy_timeout=0")
+        made.append(connection)
+
+    kept = store._dialect.writing_engine.raw_connection()
+    kept.cursor().execute("PRAGMA busy_timeout=0")
+    kept.close()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        deposit(store, ORGANIZATION, [member("usr_2")])
+    other.close()
+    deposit(store, ORGANIZATION, [member("usr_2")])
+    assert made == []
+    store.close()
 
 
 def test_none_of_those_together_goes_on_where_sqlite_gave_up(url: str) -> None:

@@ -127,6 +127,10 @@ class PostgresDialect:
         plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
 
+    def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
+        """False: nobody waits where a transaction begins."""
+        return False
+
     def present(self) -> PostgresPresent:
         made = PostgresPresent(self)
         self._presents.add(made)

@@ -56,6 +56,9 @@ class Session:
                 self._cursor.execute(begin)
                 return
             except self._dialect.errors as error:
+                if self._dialect.is_busy(error):  # another connection would wait as long, and in vain too
+                    self._connection.close()
+                    raise
                 was_kept = self._connection.info.pop(_KEPT, False)
                 self._connection.invalidate(error)
                 if not was_kept:

@@ -87,6 +87,9 @@ class SqliteDialect:
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self._writing = Lock()
 
+    def is_busy(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says which kind of it
+
     def turn(self) -> AbstractContextManager[Any]:
         """Writers of this process queue here in turn, rather than poll the database's lock."""
         return self._writing

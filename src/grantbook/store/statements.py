@@ -97,6 +97,9 @@ class Dialect(Protocol):
     def aborts(self) -> tuple[type[Exception], ...]:
         """Those that say that the transaction was ended for another's sake, and may go well the next time."""
 
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether the error says that others were waited for in vain, on a connection that is as good as before."""
+
     @property
     def begin_read(self) -> str:
         """Begins a transaction that sees one state of the database."""
