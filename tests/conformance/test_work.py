@@ -1,13 +1,13 @@
 """How much SQLite does for an answer, in its own instructions: that is the same every time, and time is not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from grantbook.model.facts import EntityRef, Role
+from grantbook.model.facts import Entity, EntityRef, Role
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
 from tests.worlds import ORGANIZATION, FakeClock, deposit, entity, role
@@ -57,3 +57,23 @@ def test_a_page_of_few_takes_no_longer_for_all_that_was_written_since_they_were_
         further.append(_instructions(book, _roles(book, 1)))
     assert max(near) < 500
     assert max(further) < 1.1 * min(further)
+
+
+def _count_of(store: SqlStore, ids: Sequence[str]) -> Callable[[], None]:
+    def act() -> None:
+        with store.snapshot(ORGANIZATION) as snapshot:
+            assert snapshot.count(Entity, {"id": ids}) == 3
+            assert snapshot.count_changes({"subject_id": ids}) == 3
+
+    return act
+
+
+def test_a_question_about_very_many_is_kept_in_few_bytes_whatever_their_order(book: SqlStore) -> None:
+    deposit(book, ORGANIZATION, [entity(EntityRef("rule", f"rule_{number}")) for number in range(3)])
+    ids = [f"rule_{number}" for number in range(4_000)]
+    first = _instructions(book, _count_of(book, ids))
+    again = _instructions(book, _count_of(book, ids[::-1]))
+    assert again < 500 < first
+    assert len(repr(book._kept.counts._kept)) < 2_000
+    with book.snapshot(ORGANIZATION) as snapshot:
+        assert snapshot.count(Entity, {"id": ids[1:]}) == 2

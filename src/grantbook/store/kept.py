@@ -36,7 +36,7 @@ class Kept(Generic[V]):
         self._lock = Lock()
 
     def latest(self, question: Any) -> tuple[State, V] | None:
-        """The state at which it was kept last, and the value."""
+        """The state at which it was kept last, and the value. A question is small, whatever is asked for."""
         return self._kept.get(question)
 
     def keep(self, question: Any, state: State, value: V) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Any, cast
 
 import msgspec
@@ -22,6 +23,7 @@ from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statement
 
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
+_LONG = 200
 _WORTH = 2  # so many rows that are walked past cost as much as one that is found by an id
 _PATIENCE = 4  # how much longer than expected a walk may take
 
@@ -237,7 +239,7 @@ class SqlSnapshot:
 
     def _asked(self, kind: type[Fact], where: Sequence[Where], order: Order = OLDEST_FIRST) -> _Asked:
         shape, values = self._statements.shape_and_values(where)
-        question = (self.organization_id, kind, shape, _hashable(values), order)
+        question = (self.organization_id, kind, shape, _told_apart(values), order)
         return _Asked(kind, where, shape, values, question, order)
 
     def count(self, kind: type[Fact], *where: Where) -> int:
@@ -400,7 +402,7 @@ class SqlSnapshot:
 
     def _asked_of_record(self, where: Sequence[Where], first: int, last: int | None) -> _Asked:
         shape, values = self._statements.shape_and_values(where)
-        question = (self.organization_id, Change, first, shape, _hashable(values))
+        question = (self.organization_id, Change, first, shape, _told_apart(values))
         return _Asked(Fact, where, shape, {**values, "first": first, "last": self._last(last)}, question)
 
     def count_changes(self, *where: Where, first: int = 1, last: int | None = None) -> int:
@@ -496,5 +498,7 @@ def _window(wanted: int, matching: int, everything: int) -> int:
     return min(_PATIENCE * expected, _WORTH * matching) if expected < _WORTH * matching else 0
 
 
-def _hashable(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
+def _told_apart(values: Mapping[str, Any]) -> tuple[tuple[str, str | bytes], ...]:
+    """The values as something that is kept: of a long one, as thousands of ids are, what tells it from all others."""
+    texts = ((name, repr(value)) for name, value in values.items())
+    return tuple((name, text if len(text) <= _LONG else sha256(text.encode()).digest()) for name, text in texts)

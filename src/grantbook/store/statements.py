@@ -550,7 +550,7 @@ class Statements:
             case Among():
                 return (wanted.kind, wanted.field, wanted.by), wanted.value
             case _:
-                return MANY, self._dialect.list_value(wanted)
+                return MANY, self._dialect.list_value(sorted(wanted))  # else a set would be asked for in many orders
 
     def _condition(self, table: Table, name: str, form: str, parameter: str, *, is_searched: bool) -> Condition:
         name, _, key = name.partition(".")
