@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,15 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(book: Store, ur
     again = open_sqlite(url, FakeClock())
     assert contents(again, ORGANIZATION)["Member"] == [member("usr_1")]
     again.close()
+
+
+def test_a_database_of_a_development_version_is_told_from_one_of_a_newer_release(
+    book: Store, url: str, file: Path
+) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE compatibility")
+    with pytest.raises(ConfigurationError, match=f"{SCHEMA_VERSION}, but not as this release makes it: a development"):
+        open_sqlite(url, FakeClock())
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path, url: str) -> None:
