@@ -116,3 +116,8 @@ def moved(milestones: Milestones, moves: Sequence[tuple[int, Place]], *, is_desc
         return milestone.passed + sum(sign for sign, at in moves if (at >= place if is_descending else at <= place))
 
     return tuple(Milestone(each.place, passed(each)) for each in milestones) if moves else milestones
+
+
+def turned(milestones: Milestones, total: int) -> Milestones:
+    """The milestones as counted from the other end of so many; those beyond it are left out."""
+    return tuple(each._replace(passed=total - each.passed) for each in milestones if each.passed <= total)

@@ -15,7 +15,6 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Engine,
-    Executable,
     Table,
     bindparam,
     create_engine,
@@ -180,16 +179,8 @@ class SqliteDialect:
     def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
         cursor.executemany(f"INSERT INTO {GRAMS} (text, digest) VALUES (?, ?)", texts)  # noqa: S608 - our own name
 
-    def insert_ignoring(self, table: Table) -> Executable:
-        return insert(table).on_conflict_do_nothing()
-
-    def insert_later(self, table: Table, column: str) -> Executable:
-        new = insert(table)
-        return new.on_conflict_do_update(
-            index_elements=list(table.primary_key),
-            set_={column: new.excluded[column]},
-            where=new.excluded[column] > table.c[column],
-        )
+    def insert(self, table: Table) -> Any:
+        return insert(table)
 
     def drop_indexes(self) -> None:
         with self._indexing() as connection:
