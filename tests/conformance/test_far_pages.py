@@ -1,13 +1,17 @@
 """Pages far in hold what they held without memory of earlier ones, through every change."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from grantbook.model.facts import EntityRef, Grant, Member, revised
 from grantbook.store.kept import Line, Milestones, Place, far_part, joined, nearest
 from grantbook.store.matching import matches
-from grantbook.store.port import Contains, Order, Snapshot, Store, Where
-from tests.worlds import AUTHOR, NOW, ORGANIZATION, deposit, grant, member, user, withdraw
+from grantbook.store.port import OLDEST_FIRST, Contains, Order, Snapshot, Store, Where
+from grantbook.store.sqlite import open_sqlite
+from tests.worlds import AUTHOR, NOW, ORGANIZATION, FakeClock, deposit, grant, member, user, withdraw
 
 A, B = EntityRef("vector_store", "vs_a"), EntityRef("knowledge_slice", "kslice_b")
 SKIPS: Final = (0, 99, 100, 101, 160, 210, 299, 300, 310, 400, 2**31 - 1)
@@ -170,3 +174,13 @@ def test_pages_far_into_the_record_stay_right_as_it_grows(store: Store) -> None:
         _check_record(store)
     withdraw(store, ORGANIZATION, grants[100:250])
     _check_record(store)
+
+
+def test_places_alone_are_refused_where_only_whole_facts_would_be_found(tmp_path: Path, clock: FakeClock) -> None:
+    store = open_sqlite(f"sqlite:///{tmp_path}/book.db", clock)
+    shape, _ = store._statements.shape_and_values(QUESTIONS[3])
+    options = {"is_after": False, "is_until": False, "only_places": True}
+    with pytest.raises(ValueError, match="whole facts"):
+        store._statements.page(Grant, shape, OLDEST_FIRST, walks=False, **options)
+    assert "expires_at" not in store._statements.page(Grant, shape, OLDEST_FIRST, walks=True, **options).sql
+    store.close()

@@ -4,11 +4,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.store import history
@@ -180,6 +181,15 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(book: Store, ur
     again.close()
 
 
+def test_a_database_of_a_development_version_is_told_from_one_of_a_newer_release(
+    book: Store, url: str, file: Path
+) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE compatibility")
+    with pytest.raises(ConfigurationError, match=f"{SCHEMA_VERSION}, but not as this release makes it: a development"):
+        open_sqlite(url, FakeClock())
+
+
 def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path, url: str) -> None:
     file.write_text("these are the minutes of a meeting, not a database\n" * 100)
     before = file.read_bytes()
@@ -231,6 +241,29 @@ def test_a_broken_database_is_an_error_that_tells_no_secrets(book: Store, file: 
     connection.close()
     assert book.head(ORGANIZATION).revision == 1
     assert contents(book, ORGANIZATION)["Member"] == [member("usr_1")]
+
+
+def test_a_writer_that_waited_in_vain_does_not_wait_again(file: Path, url: str) -> None:
+    store = open_sqlite(url, FakeClock())
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    made = []
+
+    @event.listens_for(store._dialect.writing_engine, "connect")
+    def count(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA busy_timeout=0")
+        made.append(connection)
+
+    kept = store._dialect.writing_engine.raw_connection()
+    kept.cursor().execute("PRAGMA busy_timeout=0")
+    kept.close()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        deposit(store, ORGANIZATION, [member("usr_2")])
+    other.close()
+    deposit(store, ORGANIZATION, [member("usr_2")])
+    assert made == []
+    store.close()
 
 
 def test_none_of_those_together_goes_on_where_sqlite_gave_up(url: str) -> None:

@@ -1,7 +1,10 @@
 """What one writer looked up serves the next, and never longer than it is so."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from random import Random
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -102,3 +105,30 @@ def test_it_is_bounded() -> None:
     assert remembered.at("org_99", "state") == {"question": 99}
     remembered.keep("org_99", "state", dict.fromkeys(range(2_000)))
     assert remembered.at("org_99", "state") == {}
+
+
+class _Interrupted(dict[str, Any]):
+    """Whoever iterates over it is overtaken by another, if nothing keeps that one waiting."""
+
+    def __init__(self, values: dict[str, Any], other: Thread) -> None:
+        super().__init__(values)
+        self._other = other
+
+    def __iter__(self) -> Iterator[str]:
+        found = super().__iter__()
+        if self._other.ident is None:
+            self._other.start()
+            self._other.join(timeout=0.2)
+        return found
+
+
+def test_writers_of_other_organizations_may_leave_theirs_at_the_same_moment() -> None:
+    remembered = Remembered()
+    for number in range(40):
+        remembered.keep(f"org_{number}", "state", {})
+    other = Thread(target=remembered.keep, args=("org_other", "state", {"question": 1}))
+    remembered._held = _Interrupted(remembered._held, other)
+    remembered.keep("org_new", "state", {"question": 2})
+    other.join()
+    assert remembered.at("org_new", "state") == {"question": 2}
+    assert remembered.at("org_other", "state") == {"question": 1}

@@ -6,6 +6,7 @@ nobody else wrote, in whatever process.
 """
 
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 from grantbook.model.facts import Entity, Grant
@@ -24,6 +25,7 @@ class Remembered:
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, Answers]] = {}
+        self._lock = Lock()
 
     def at(self, organization_id: str, state: str) -> Answers:
         """What is known of this state, to be added to."""
@@ -32,11 +34,12 @@ class Remembered:
 
     def keep(self, organization_id: str, state: str, answers: Answers) -> None:
         """That the answers hold for this state too, and for no other."""
-        self._held.pop(organization_id, None)
-        if len(answers) <= _MAX_ANSWERS:
-            self._held[organization_id] = state, answers
-        while len(self._held) > _MAX_ORGANIZATIONS:
-            self._held.pop(next(iter(self._held)), None)
+        with self._lock:
+            self._held.pop(organization_id, None)
+            if len(answers) <= _MAX_ANSWERS:
+                self._held[organization_id] = state, answers
+            while len(self._held) > _MAX_ORGANIZATIONS:
+                self._held.pop(next(iter(self._held)))
 
 
 class Recollection:

@@ -15,7 +15,7 @@ from grantbook.store.history import EMPTY, NO_HASH
 from grantbook.store.port import Change, Head, Lookup, Snapshot, StoredResponse, ToldText, Version
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
-from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
+from grantbook.store.statements import STREAM_ROWS, Dialect, MadeOnce, Prepared, Statements
 from grantbook.store.tables import (
     FACT_TABLES,
     changes,
@@ -33,44 +33,42 @@ _TENANT: Final = "organization_id"
 _TEXT_COLUMNS: Final = (_TENANT, "digest", "field", "text", "about")
 
 
-class ArchiveStatements:
-    """The statements that nothing else needs, made on first use."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._prepared: dict[Any, Prepared] = {}
+class ArchiveStatements(MadeOnce):
+    """The statements that nothing else needs."""
 
     def rows(self, table: Table, *, is_after: bool) -> Prepared:
         """The first rows of an organization in the order of their keys, or the first after a key; without its id."""
-        columns = [column for column in table.c if column.name != _TENANT]
-        key = [table.c[name] for name in _key_names(table)]
-        query = select(*columns).where(table.c[_TENANT] == bindparam("tenant"))
-        if is_after:
-            query = query.where(tuple_(*key) > tuple_(*(bindparam(f"after_{column.name}") for column in key)))
-        return self._get(("rows", table.name, is_after), query.order_by(*key).limit(STREAM_ROWS))
+
+        def build() -> Select[Any]:
+            columns = [column for column in table.c if column.name != _TENANT]
+            key = [table.c[name] for name in _key_names(table)]
+            query = select(*columns).where(table.c[_TENANT] == bindparam("tenant"))
+            if is_after:
+                query = query.where(tuple_(*key) > tuple_(*(bindparam(f"after_{column.name}") for column in key)))
+            return query.order_by(*key).limit(STREAM_ROWS)
+
+        return self._get(("rows", table.name, is_after), build)
 
     def count(self, table: Table) -> Prepared:
-        query = select(func.count()).select_from(table).where(table.c[_TENANT] == bindparam("tenant"))
-        return self._get(("count", table.name), query)
+        here = table.c[_TENANT] == bindparam("tenant")
+        return self._get(("count", table.name), lambda: select(func.count()).select_from(table).where(here))
 
     def look_up(self) -> Prepared:
-        query = select(lookups.c.key, lookups.c.value).where(
-            lookups.c.kind == bindparam("lookup"), self._dialect.is_in(lookups.c.key, "keys")
+        return self._get(
+            "look_up",
+            lambda: select(lookups.c.key, lookups.c.value).where(
+                lookups.c.kind == bindparam("lookup"), self._dialect.is_in(lookups.c.key, "keys")
+            ),
         )
-        return self._get("look_up", query)
 
     def known_users(self) -> Prepared:
         table = user_organizations
-        query = select(table.c.user_id).where(
-            self._dialect.is_in(table.c.user_id, "users"), table.c[_TENANT] == bindparam("tenant")
+        return self._get(
+            "known_users",
+            lambda: select(table.c.user_id).where(
+                self._dialect.is_in(table.c.user_id, "users"), table.c[_TENANT] == bindparam("tenant")
+            ),
         )
-        return self._get("known_users", query)
-
-    def _get(self, key: Any, query: Select[Any]) -> Prepared:
-        found = self._prepared.get(key)
-        if found is None:
-            found = self._prepared[key] = Prepared(self._dialect.engine, query)
-        return found
 
 
 class SqlArchive:

@@ -1,6 +1,7 @@
 """What a process keeps of the lists that it was asked for: how long they are, and milestones on the way to far pages.
 
-Each is kept with the revision that it was true at; who asks takes what changed since from the record.
+Each is kept with the state that it was true at; who asks takes what changed since from the record, if that state is in
+it: a database that was restored, or failed over, may have lost revisions and used their numbers again.
 """
 
 from collections import OrderedDict
@@ -19,22 +20,29 @@ _LEAP: Final = 10_000
 _MOST: Final = 500
 
 
+class State(NamedTuple):
+    """A revision, and the hash of its last change, which tells it from others of the same number."""
+
+    revision: int
+    hash: str
+
+
 class Kept(Generic[V]):
-    """Values with the revision of each. Holds the most recent `maximum`, and may be used by many threads."""
+    """Values with the state of each. Holds the most recent `maximum`, and may be used by many threads."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._kept: OrderedDict[Any, tuple[int, V]] = OrderedDict()
+        self._kept: OrderedDict[Any, tuple[State, V]] = OrderedDict()
         self._lock = Lock()
 
-    def latest(self, question: Any) -> tuple[int, V] | None:
-        """The revision at which it was kept last, and the value."""
+    def latest(self, question: Any) -> tuple[State, V] | None:
+        """The state at which it was kept last, and the value. A question is small, whatever is asked for."""
         return self._kept.get(question)
 
-    def keep(self, question: Any, revision: int, value: V) -> None:
+    def keep(self, question: Any, state: State, value: V) -> None:
         if self._maximum:
             with self._lock:
-                self._kept[question] = (revision, value)
+                self._kept[question] = (state, value)
                 self._kept.move_to_end(question)
                 while len(self._kept) > self._maximum:
                     self._kept.popitem(last=False)
@@ -108,3 +116,8 @@ def moved(milestones: Milestones, moves: Sequence[tuple[int, Place]], *, is_desc
         return milestone.passed + sum(sign for sign, at in moves if (at >= place if is_descending else at <= place))
 
     return tuple(Milestone(each.place, passed(each)) for each in milestones) if moves else milestones
+
+
+def turned(milestones: Milestones, total: int) -> Milestones:
+    """The milestones as counted from the other end of so many; those beyond it are left out."""
+    return tuple(each._replace(passed=total - each.passed) for each in milestones if each.passed <= total)

@@ -16,7 +16,6 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     Engine,
-    Executable,
     Integer,
     String,
     Table,
@@ -127,6 +126,10 @@ class PostgresDialect:
         plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
 
+    def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
+        """False: nobody waits where a transaction begins."""
+        return False
+
     def present(self) -> PostgresPresent:
         made = PostgresPresent(self)
         self._presents.add(made)
@@ -207,16 +210,8 @@ class PostgresDialect:
     def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
         """Nothing."""
 
-    def insert_ignoring(self, table: Table) -> Executable:
-        return insert(table).on_conflict_do_nothing()
-
-    def insert_later(self, table: Table, column: str) -> Executable:
-        new = insert(table)
-        return new.on_conflict_do_update(
-            index_elements=list(table.primary_key),
-            set_={column: new.excluded[column]},
-            where=new.excluded[column] > table.c[column],
-        )
+    def insert(self, table: Table) -> Any:
+        return insert(table)
 
     def insert_many(
         self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]

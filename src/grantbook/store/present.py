@@ -28,7 +28,7 @@ from grantbook.model.facts import (
 )
 from grantbook.model.vocabulary import OPEN_MODES
 from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, OutlineRow, StandingRow
-from grantbook.store.session import without_nul
+from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
@@ -178,16 +178,7 @@ class SqlPresent(ABC):
         return self._rows(name, *values, *ids, count=len(ids))
 
     def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
-        statement = self._statements.get(name, count)
-        try:
-            self._cursor.execute(statement.sql, statement.bind(values))
-        except self._dialect.unaskable:
-            askable = tuple(without_nul(value) for value in values)
-            if askable == values:
-                raise
-            self._cursor.execute(statement.sql, statement.bind(askable))
-        found: list[Any] = self._cursor.fetchall()
-        return found
+        return rows_of(self._dialect, self._cursor, self._statements.get(name, count), values)
 
 
 class _Reading:

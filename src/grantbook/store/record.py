@@ -22,12 +22,12 @@ class Matching(Protocol):
 
 
 def find(
-    matching: Matching, shape: Shape, *, is_before: bool, is_until: bool, walks: bool, only_places: bool
+    matching: Matching, shape: Shape, *, is_after: bool, is_until: bool, walks: bool, only_places: bool
 ) -> Select[Any]:
-    """Matching changes between two revisions, newest first, before a place and down to one if asked; or only their
+    """Matching changes between two revisions, newest first, after a place and up to one if asked; or only their
     places. With `walks` all changes are visited in order, whatever they are asked for."""
     columns = _PLACE if only_places else _COLUMNS
-    bounds = _bounds(is_before=is_before, is_until=is_until)
+    bounds = _bounds(is_after=is_after, is_until=is_until)
     queries = _between(matching, shape, columns, bounds, walks=walks)
     query = queries[0] if len(queries) == 1 else select(union(*queries).subquery())
     revision, ordinal = query.selected_columns[0], query.selected_columns[1]
@@ -49,6 +49,12 @@ def after(limit: int) -> Select[Any]:
     return select(*_COLUMNS).where(*here).order_by(*_PLACE).limit(limit)
 
 
+def last_hash() -> Select[Any]:
+    """The hash of the last change of a revision."""
+    here = (changes.c.organization_id == bindparam("tenant"), changes.c.revision == bindparam("wanted"))
+    return select(changes.c.hash).where(*here).order_by(changes.c.ordinal.desc()).limit(1)
+
+
 def _between(
     matching: Matching,
     shape: Shape,
@@ -66,12 +72,12 @@ def _between(
     return [select(*columns).where(here, *bounds, matching(shape, only=each, walks=walks)) for each in alternatives]
 
 
-def _bounds(*, is_before: bool = False, is_until: bool = False) -> list[ColumnElement[bool]]:
+def _bounds(*, is_after: bool = False, is_until: bool = False) -> list[ColumnElement[bool]]:
     """One bound on each side: of two the planner might walk from the wider one."""
     at = tuple_(*_PLACE)
-    place = tuple_(bindparam("before_revision"), bindparam("before_ordinal"))
-    end = tuple_(bindparam("until_revision"), bindparam("until_ordinal"))
+    place = tuple_(bindparam("after_at"), bindparam("after_key"))
+    end = tuple_(bindparam("until_at"), bindparam("until_key"))
     return [
         at >= end if is_until else changes.c.revision >= bindparam("first"),
-        at < place if is_before else changes.c.revision <= bindparam("last"),
+        at < place if is_after else changes.c.revision <= bindparam("last"),
     ]

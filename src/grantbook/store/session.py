@@ -1,35 +1,56 @@
 """One transaction on one connection of the driver."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
 from grantbook.model.errors import Conflict, StoreUnavailable, TransactionAborted
 from grantbook.store.statements import Dialect, Prepared
 
+V = TypeVar("V")
+V_contra = TypeVar("V_contra", contravariant=True)
 _KEPT = "grantbook_kept"
 """Marks a connection that was used before: then it may have broken since."""
 
 
-def rows_of(dialect: Dialect, cursor: Any, prepared: Prepared, values: dict[str, Any]) -> list[Sequence[Any]]:
+class Bindable(Protocol[V_contra]):
+    """A statement as the driver takes it, and how its values are bound."""
+
+    @property
+    def sql(self) -> str:
+        """Its text."""
+
+    @property
+    def bind(self) -> Callable[[V_contra], Any]:
+        """The values in the form that the driver wants."""
+
+
+def rows_of(dialect: Dialect, cursor: Any, prepared: Bindable[V], values: V) -> list[Any]:
     """Every row of a query. A text with a NUL is not in any book, and not every database can be asked for it."""
     try:
         cursor.execute(prepared.sql, prepared.bind(values))
     except dialect.unaskable:
-        askable = {name: without_nul(value) for name, value in values.items()}
+        askable = _without_nul(values)
         if askable == values:
             raise
         cursor.execute(prepared.sql, prepared.bind(askable))
-    return cast("list[Sequence[Any]]", cursor.fetchall())
+    found: list[Any] = cursor.fetchall()
+    return found
 
 
-def without_nul(value: Any) -> Any:
+def _without_nul(value: Any) -> Any:
     """The value, or such texts as are in no book either."""
-    if isinstance(value, list):
-        return [without_nul(each) for each in value]
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+    match value:
+        case dict():
+            return {name: _without_nul(each) for name, each in value.items()}
+        case list() | tuple():
+            return type(value)(map(_without_nul, value))
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case _:
+            return value
 
 
 class Session:
@@ -56,6 +77,9 @@ class Session:
                 self._cursor.execute(begin)
                 return
             except self._dialect.errors as error:
+                if self._dialect.is_busy(error):  # another connection would wait as long, and in vain too
+                    self._connection.close()
+                    raise
                 was_kept = self._connection.info.pop(_KEPT, False)
                 self._connection.invalidate(error)
                 if not was_kept:

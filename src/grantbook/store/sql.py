@@ -253,7 +253,8 @@ class SqlStore:
             session.close()
 
     def _on_replica(self, organization_id: str, needed: int) -> Session | None:
-        """A session on the replica, if there is one that is new enough; whatever is wrong with it is no error."""
+        """A session on the replica, if there is one that is new enough; whatever shows to be wrong with it here is
+        no error."""
         heard = self._dialect.heard_revision(organization_id)
         if heard is None or self._dialect.replica_engine is None:
             return None

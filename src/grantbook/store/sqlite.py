@@ -15,7 +15,6 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Engine,
-    Executable,
     Table,
     bindparam,
     create_engine,
@@ -87,6 +86,9 @@ class SqliteDialect:
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self._writing = Lock()
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
+
+    def is_busy(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says which kind of it
 
     def turn(self) -> AbstractContextManager[Any]:
         """Writers of this process queue here in turn, rather than poll the database's lock."""
@@ -195,16 +197,8 @@ class SqliteDialect:
     def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
         cursor.executemany(f"INSERT INTO {GRAMS} (text, digest) VALUES (?, ?)", texts)  # noqa: S608 - our own name
 
-    def insert_ignoring(self, table: Table) -> Executable:
-        return insert(table).on_conflict_do_nothing()
-
-    def insert_later(self, table: Table, column: str) -> Executable:
-        new = insert(table)
-        return new.on_conflict_do_update(
-            index_elements=list(table.primary_key),
-            set_={column: new.excluded[column]},
-            where=new.excluded[column] > table.c[column],
-        )
+    def insert(self, table: Table) -> Any:
+        return insert(table)
 
     def drop_indexes(self) -> None:
         with self._indexing() as connection:

@@ -5,15 +5,13 @@ text by the shape of the question: which kind, which fields, one value or many. 
 bound as one value, whatever its length.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import (
-    CompoundSelect,
     Engine,
-    Executable,
     Select,
     Table,
     and_,
@@ -25,13 +23,12 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    union,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Fact
-from grantbook.store import record, walks
+from grantbook.store import pages, record, walks
 from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Present, Where
 from grantbook.store.shapes import (
     CONTAINS,
@@ -41,12 +38,10 @@ from grantbook.store.shapes import (
     ONE,
     Form,
     Shape,
-    is_split,
     names_id,
     narrows,
     parameter_of,
     shared,
-    walks_in_order,
 )
 from grantbook.store.tables import (
     FACT_TABLES,
@@ -96,6 +91,9 @@ class Dialect(Protocol):
     @property
     def aborts(self) -> tuple[type[Exception], ...]:
         """Those that say that the transaction was ended for another's sake, and may go well the next time."""
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether the error says that others were waited for in vain, on a connection that is as good as before."""
 
     @property
     def begin_read(self) -> str:
@@ -159,11 +157,8 @@ class Dialect(Protocol):
     def index_texts(self, cursor: Any, texts: Sequence[tuple[str, str]]) -> None:
         """Have new texts found by `has_grams`, each with its digest."""
 
-    def insert_ignoring(self, table: Table) -> Executable:
-        """An INSERT that leaves an existing row alone."""
-
-    def insert_later(self, table: Table, column: str) -> Executable:
-        """An INSERT that gives an existing row the value of the column where that is greater."""
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can be told what to do where the row is there."""
 
     def drop_indexes(self) -> None:
         """Drop the indexes that can come late."""
@@ -198,8 +193,8 @@ class Prepared:
         return [self.bind(dict(zip(columns, row, strict=True))) for row in rows]
 
 
-class Statements:
-    """Every statement of the store, made on first use."""
+class MadeOnce:
+    """Statements, each made on first use."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -210,6 +205,10 @@ class Statements:
         if found is None:
             found = self._prepared[key] = Prepared(self._dialect.engine, build())
         return found
+
+
+class Statements(MadeOnce):
+    """Every statement of the store, but for those of archives."""
 
     def select(self, kind: type[Fact], shape: Shape, *, past: bool) -> Prepared:
         """Facts of a shape: live ones, or those of a past revision."""
@@ -231,62 +230,14 @@ class Statements:
         order: Order,
         *,
         is_after: bool,
-        is_until: bool = False,
-        walks: bool = False,
-        only_places: bool = False,
+        is_until: bool,
+        walks: bool,
+        only_places: bool,
     ) -> Prepared:
-        """Live facts in order, after a place and up to one if asked; or only their places.
-
-        With `walks` all facts are visited in order, whatever they are asked for.
-        """
-
-        def build() -> Select[Any]:
-            table = FACT_TABLES[kind]
-            columns = (table.c[order.field], table.c[kind.KEY[-1]])
-            between: list[Condition] = []
-            if is_after:
-                place = tuple_(bindparam("after_at"), bindparam("after_key"))
-                between.append(tuple_(*columns) < place if order.is_descending else tuple_(*columns) > place)
-            if is_until:
-                place = tuple_(bindparam("until_at"), bindparam("until_key"))
-                between.append(tuple_(*columns) >= place if order.is_descending else tuple_(*columns) <= place)
-            if is_split(shape) and not walks:
-                return self._split_page(kind, shape, order, between)
-            wanted = columns if only_places else columns_of(kind)
-            query = select(*wanted).where(live(table), self._matching(table, shape, walks=walks), *between)
-            by = columns
-            if not walks and not walks_in_order(table, shape, order):
-                by = (self._dialect.not_by_index(columns[0]), columns[1])
-            return query.order_by(*_ordered(by, order)).offset(bindparam("skip")).limit(bindparam("limit"))
-
-        return self._get(("page", kind, shape, order, is_after, is_until, walks, only_places), build)
-
-    def has_places(self, kind: type[Fact], shape: Shape, order: Order) -> bool:
-        """Whether a page is found by walking in order, and each fact has a place that one can go on from."""
-        table = FACT_TABLES[kind]
-        return walks_in_order(table, shape, order) and not table.c[order.field].nullable
-
-    def _split_page(self, kind: type[Fact], shape: Shape, order: Order, conditions: Sequence[Condition]) -> Select[Any]:
-        """The page of the places that any of the alternatives has, each found by its own ids."""
-        table = FACT_TABLES[kind]
-        names = tuple(dict.fromkeys((order.field, kind.KEY[-1], *kind.KEY)))
-        found = self._split(table, shape, names, *conditions).subquery()
-        by = _ordered((found.c[order.field], found.c[kind.KEY[-1]]), order)
-        places = select(found).order_by(*by).offset(bindparam("skip")).limit(bindparam("limit")).subquery()
-        same = (table.c[name] == places.c[name] for name in kind.KEY)
-        by = _ordered((places.c[order.field], places.c[kind.KEY[-1]]), order)
-        return select(*columns_of(kind)).join_from(places, table, and_(live(table), *same)).order_by(*by)
-
-    def _split(self, table: Table, shape: Shape, names: Iterable[str], *conditions: Condition) -> CompoundSelect[Any]:
-        """One query for each alternative: the planner takes a disjunction for a reason to walk through everything."""
-        columns = [table.c[name] for name in names]
-        alternatives = range(len(shape) - 1)
-        return union(
-            *(
-                select(*columns).where(live(table), self._matching(table, shape, only=each), *conditions)
-                for each in alternatives
-            )
-        )
+        options = {"is_after": is_after, "is_until": is_until, "walks": walks, "only_places": only_places}
+        matching = partial(self._matching, FACT_TABLES[kind])
+        build = partial(pages.find, matching, self._dialect.not_by_index, kind, shape, order, **options)
+        return self._get(("page", kind, shape, order, *options.values()), build)
 
     def find_all(self, kind: type[Fact], names: tuple[str, ...], *, past: bool) -> Prepared:
         """Facts in which the fields have one of the `:combinations`."""
@@ -312,12 +263,7 @@ class Statements:
         return self._get(("iterate", kind, past, is_after), build)
 
     def count(self, kind: type[Fact], shape: Shape) -> Prepared:
-        def build() -> Select[Any]:
-            table = FACT_TABLES[kind]
-            if is_split(shape):
-                return select(func.count()).select_from(self._split(table, shape, _unique(table)).subquery())
-            return select(func.count()).select_from(table).where(live(table), self._matching(table, shape))
-
+        build = partial(pages.count, partial(self._matching, FACT_TABLES[kind]), kind, shape)
         return self._get(("count", kind, shape), build)
 
     def tally(self, kind: type[Fact], field: str, shape: Shape) -> Prepared:
@@ -353,10 +299,22 @@ class Statements:
         return self._prepared[key]
 
     def insert_ignoring(self, table: Table) -> Prepared:
-        return self._get(("insert_ignoring", table.name), lambda: self._dialect.insert_ignoring(table))
+        """An INSERT that leaves an existing row alone."""
+        return self._get(("insert_ignoring", table.name), lambda: self._dialect.insert(table).on_conflict_do_nothing())
 
     def insert_key_use(self) -> Prepared:
-        return self._get("insert_key_use", lambda: self._dialect.insert_later(key_uses, "last_used_at"))
+        """An INSERT that moves an existing row to a later time, never to an earlier one."""
+
+        def build() -> Any:
+            new = self._dialect.insert(key_uses)
+            at = new.excluded.last_used_at
+            return new.on_conflict_do_update(
+                index_elements=list(key_uses.primary_key),
+                set_={"last_used_at": at},
+                where=at > key_uses.c.last_used_at,
+            )
+
+        return self._get("insert_key_use", build)
 
     def key_uses(self) -> Prepared:
         return self._get(
@@ -403,6 +361,10 @@ class Statements:
             ),
         )
 
+    def last_hash(self) -> Prepared:
+        """Of the last change of a revision."""
+        return self._get("last_hash", record.last_hash)
+
     def look_up(self) -> Prepared:
         return self._get(
             "look_up",
@@ -441,12 +403,12 @@ class Statements:
         self,
         shape: Shape,
         *,
-        is_before: bool,
-        is_until: bool = False,
-        walks: bool = False,
-        only_places: bool = False,
+        is_after: bool,
+        is_until: bool,
+        walks: bool,
+        only_places: bool,
     ) -> Prepared:
-        options = {"is_before": is_before, "is_until": is_until, "walks": walks, "only_places": only_places}
+        options = {"is_after": is_after, "is_until": is_until, "walks": walks, "only_places": only_places}
         build = partial(record.find, partial(self._matching, changes), shape, **options)
         return self._get(("find_changes", shape, *options.values()), build)
 
@@ -543,7 +505,7 @@ class Statements:
             case Among():
                 return (wanted.kind, wanted.field, wanted.by), wanted.value
             case _:
-                return MANY, self._dialect.list_value(wanted)
+                return MANY, self._dialect.list_value(sorted(wanted))  # else a set would be asked for in many orders
 
     def _condition(self, table: Table, name: str, form: str, parameter: str, *, is_searched: bool) -> Condition:
         name, _, key = name.partition(".")
@@ -571,22 +533,6 @@ def _among(
 
 def _head() -> Select[Any]:
     return select(heads.c.revision, heads.c.at, heads.c.hash).where(heads.c.organization_id == bindparam("tenant"))
-
-
-def _ordered(columns: Sequence[Any], order: Order) -> list[Any]:
-    """By the columns; what is missing is less than all else, on every database."""
-    if order.is_descending:
-        return [column.desc().nulls_last() if _may_be_missing(column) else column.desc() for column in columns]
-    return [column.nulls_first() if _may_be_missing(column) else column for column in columns]
-
-
-def _may_be_missing(column: Any) -> bool:
-    return bool(getattr(column, "nullable", True))
-
-
-def _unique(table: Table) -> list[str]:
-    """What tells one live version from the others, in an index."""
-    return next([each.name for each in index.columns][1:] for index in table.indexes if index.unique)
 
 
 def pattern_of(wanted: Contains) -> str:

@@ -5,6 +5,7 @@ Each is kept once. A search finds by it which ids to look for, and leaves the ch
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -53,6 +54,7 @@ class KnownTexts:
         self._most = most
         self._held = 0
         self._known: dict[str, tuple[str, set[ToldText]]] = {}
+        self._lock = Lock()
 
     def known_at(self, organization_id: str, head_hash: str) -> set[ToldText]:
         """Those that the head with this hash is known to have."""
@@ -61,10 +63,11 @@ class KnownTexts:
 
     def keep(self, organization_id: str, head_hash: str, known: set[ToldText], fresh: set[ToldText]) -> None:
         """The next head, if it will be there, has what is known of the one before, and these."""
-        self._held += len(fresh)
-        if self._held > self._most:
-            self._known.clear()
-            self._held = 0
-        else:
-            known.update(fresh)
-            self._known[organization_id] = (head_hash, known)
+        with self._lock:  # writers of other organizations may be beside
+            self._held += len(fresh)
+            if self._held > self._most:
+                self._known.clear()
+                self._held = 0
+            else:
+                known.update(fresh)
+                self._known[organization_id] = (head_hash, known)

@@ -61,7 +61,7 @@ def require_usable(engine: Engine) -> None:
     if state.version is None:
         raise ConfigurationError("the database holds no book yet: make its tables with 'grantbook migrate up'")
     if not state.is_older:
-        raise ConfigurationError(_too_new(state))
+        raise ConfigurationError(_unknown(state))
     raise ConfigurationError(
         f"the database has schema version {state.version}, this release needs {SCHEMA_VERSION}: "
         "run 'grantbook migrate up'"
@@ -80,7 +80,7 @@ def migrate(engine: Engine) -> None:
         if state.is_usable:
             return
         if state.version is not None and not state.is_older:
-            raise ConfigurationError(_too_new(state))
+            raise ConfigurationError(_unknown(state))
         from alembic import command  # imported late: a start on a current database does not need it
 
         command.upgrade(_config(connection=connection), "head")
@@ -126,7 +126,12 @@ def state_on(connection: Connection) -> SchemaState:
     return SchemaState(version=version, works_from=works_from)
 
 
-def _too_new(state: SchemaState) -> str:
+def _unknown(state: SchemaState) -> str:
+    if state.version == SCHEMA_VERSION:  # and yet not usable
+        return (
+            f"the database has schema version {state.version}, but not as this release makes it: a development version "
+            "made it. Export what it holds with that one, or make a new database"
+        )
     return (
         f"the database has schema version {state.version}, which this release ({SCHEMA_VERSION}) does not know: "
         "upgrade Grantbook"

@@ -1,0 +1,79 @@
+"""How much SQLite does for an answer, in its own instructions: that is the same every time, and time is not."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from grantbook.model.facts import Entity, EntityRef, Role
+from grantbook.store.sql import SqlStore
+from grantbook.store.sqlite import open_sqlite
+from tests.worlds import ORGANIZATION, FakeClock, deposit, entity, role
+
+
+@pytest.fixture
+def book(tmp_path: Path, clock: FakeClock) -> Iterator[SqlStore]:
+    opened = open_sqlite(f"sqlite:///{tmp_path}/book.db", clock)
+    yield opened
+    opened.close()
+
+
+def _instructions(store: SqlStore, act: Callable[[], object]) -> int:
+    """How many SQLite carries out meanwhile, to the ten."""
+    count = 0
+
+    def one_more() -> None:
+        nonlocal count
+        count += 1
+
+    @event.listens_for(store._dialect.engine, "checkout")
+    def watch(connection: Any, *_: Any) -> None:
+        connection.set_progress_handler(one_more, 10)
+
+    act()
+    event.remove(store._dialect.engine, "checkout", watch)
+    store._dialect.engine.dispose()
+    return count * 10
+
+
+def _roles(store: SqlStore, skip: int) -> Callable[[], list[Role]]:
+    def act() -> list[Role]:
+        with store.snapshot(ORGANIZATION) as snapshot:
+            return snapshot.page(Role, skip=skip, limit=20)
+
+    return act
+
+
+def test_a_page_of_few_takes_no_longer_for_all_that_was_written_since_they_were_counted(book: SqlStore) -> None:
+    deposit(book, ORGANIZATION, [role(f"role_{number}") for number in range(5)])
+    with book.snapshot(ORGANIZATION) as snapshot:
+        assert snapshot.count(Role) == 5
+    near, further = [], []
+    for part in range(3):
+        deposit(book, ORGANIZATION, [entity(EntityRef("rule", f"rule_{part}_{each}")) for each in range(1_500)])
+        near.append(_instructions(book, _roles(book, 0)))
+        further.append(_instructions(book, _roles(book, 1)))
+    assert max(near) < 500
+    assert max(further) < 1.1 * min(further)
+
+
+def _count_of(store: SqlStore, ids: Sequence[str]) -> Callable[[], None]:
+    def act() -> None:
+        with store.snapshot(ORGANIZATION) as snapshot:
+            assert snapshot.count(Entity, {"id": ids}) == 3
+            assert snapshot.count_changes({"subject_id": ids}) == 3
+
+    return act
+
+
+def test_a_question_about_very_many_is_kept_in_few_bytes_whatever_their_order(book: SqlStore) -> None:
+    deposit(book, ORGANIZATION, [entity(EntityRef("rule", f"rule_{number}")) for number in range(3)])
+    ids = [f"rule_{number}" for number in range(4_000)]
+    first = _instructions(book, _count_of(book, ids))
+    again = _instructions(book, _count_of(book, ids[::-1]))
+    assert again < 500 < first
+    assert len(repr(book._kept.counts._kept)) < 2_000
+    with book.snapshot(ORGANIZATION) as snapshot:
+        assert snapshot.count(Entity, {"id": ids[1:]}) == 2
