@@ -124,7 +124,7 @@ class SqliteDialect:
     def _insert_of(self, table: str, columns: tuple[str, ...]) -> Prepared:
         made = self._inserts.get((table, columns))
         if made is None:
-            given = {name: bindparam(name) for name in columns}
+            given: dict[str, Any] = {name: bindparam(name) for name in columns}
             made = self._inserts[table, columns] = Prepared(self.engine, insert(metadata.tables[table]).values(given))
         return made
 
