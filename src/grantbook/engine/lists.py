@@ -361,7 +361,7 @@ class Lists:
         reasons = _Reasons(entity.kind)
         if entity.is_active and not self._facts.is_deleted:
             for holder, through in holders:
-                for row in self._present.grants_on(self._facts.id, holder.ref, limit=_ALL_GRANTS):
+                for row in self._present.grants_on(self._facts.id, [holder.ref], limit=_ALL_GRANTS):
                     reasons.add(row, through, at)
             named = {entity.owner, *entity.targets}
             standing = standing_paths(entity, named, self._from.overriding(), self._facts.id)

@@ -1,5 +1,6 @@
 """Answers of the present about one organization: see `facts_cache`, whose blocks they are given in."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
@@ -265,13 +266,18 @@ class OrganizationFacts(HeldFacts):
 
     def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
         """Those to these alone the first time, which may be the last; the next time all, unless they are very many."""
+        entities = {ref: self._expect(ref) for ref in wanted}
+        self._load_whole(
+            [
+                entity
+                for ref, entity in entities.items()
+                if not entity.is_wide and (entity.was_probed or len(wanted[ref]) > _MAX_PROBED)
+            ]
+        )
         probed: dict[EntityRef, set[str]] = {}
-        for ref, names in wanted.items():
-            entity = self._expect(ref)
-            if not entity.is_wide and (entity.was_probed or len(names) > _MAX_PROBED):
-                self._load_whole(entity)
+        for ref, entity in entities.items():
             if not entity.is_whole:
-                probed[ref] = {name.partition(":")[2] for name in names}
+                probed[ref] = {name.partition(":")[2] for name in wanted[ref]}
                 entity.was_probed = True
         if not probed:
             return
@@ -281,14 +287,19 @@ class OrganizationFacts(HeldFacts):
             self._cache.spent_bytes += NAME_BYTES * len(wanted[ref])
         self._hold_grants(rows)
 
-    def _load_whole(self, entity: HeldEntity) -> None:
-        rows = self._present.grants_on(self.id, entity.ref, limit=_MAX_WHOLE + 1)
-        entity.is_wide = len(rows) > _MAX_WHOLE
-        if not entity.is_wide:
-            entity.grants = {}
-            self._hold_grants(rows)
-            entity.is_whole = True
-            entity.is_plain = not entity.containers
+    def _load_whole(self, entities: Sequence[HeldEntity]) -> None:
+        if not entities:
+            return
+        rows = self._present.grants_on(self.id, [entity.ref for entity in entities], limit=_MAX_WHOLE + 1)
+        counts = Counter((row[0], row[1]) for row in rows)
+        for entity in entities:
+            entity.is_wide = counts[entity.ref] > _MAX_WHOLE
+            entity.is_whole = not entity.is_wide
+            entity.is_plain = entity.is_whole and not entity.containers
+            if entity.is_whole:
+                entity.grants = {}
+        wide = {entity.ref for entity in entities if entity.is_wide}
+        self._hold_grants([row for row in rows if (row[0], row[1]) not in wide] if wide else rows)
 
     def _reading(self) -> AbstractContextManager[int]:
         if not self._cache.may_load:

@@ -98,6 +98,10 @@ class NotPlain(Exception):
     """The request is not of the form that is answered here."""
 
 
+class ClientGone(Exception):
+    """There is nobody to answer, and only part of a question."""
+
+
 class _Request(msgspec.Struct):
     """One question as it came."""
 
@@ -141,6 +145,8 @@ class HotRoutes:
             answer = self._at_once(request)
             if answer is None:
                 answer = await run_in_threadpool(self._patiently, request)
+        except ClientGone:
+            return
         except NotPlain:
             await self._app(scope, receive if body is None else replay(body, receive), send)
         except GrantbookError as error:
@@ -431,13 +437,15 @@ def _decoded(request: _Request, body: bytes) -> Any:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body; its length was announced, and the server holds the client to it."""
-    message = await receive()
-    parts: list[bytes] = [message.get("body", b"")]
-    while message.get("more_body"):
+    """The whole body; its length was announced. Raises ClientGone where the client left before all of it was there."""
+    parts: list[bytes] = []
+    while True:
         message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
         parts.append(message.get("body", b""))
-    return b"".join(parts)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 async def _send(send: Send, body: bytes, trace_id: str) -> None:

@@ -20,7 +20,7 @@ from fastapi import Response
 
 from grantbook.http import errors
 from grantbook.http.exchange import Exchange, Work, credential_of, fingerprint_of, is_idempotency_key, secret_of
-from grantbook.http.hot import Id, NotPlain, Word, announced_length, new_trace_id, read_body
+from grantbook.http.hot import ClientGone, Id, NotPlain, Word, announced_length, new_trace_id, read_body
 from grantbook.http.middleware import ROUTE, App, Receive, Scope, Send, replay
 from grantbook.http.platform import access
 from grantbook.http.routing import ORGANIZATION
@@ -79,6 +79,8 @@ class WriteRoutes:
                 body = await read_body(receive)
             work, reason = _work(body, route[2])
             admission = self._admission(headers, route[1])
+        except ClientGone:
+            return
         except (NotPlain, StoreUnavailable):  # the application finds out more, or says what is wrong
             await self._app(scope, receive if body is None else replay(body, receive), send)
             return

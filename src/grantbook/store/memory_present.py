@@ -1,7 +1,7 @@
 """The present of the reference store, by the same snapshots that answer everything else."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +109,9 @@ class MemoryPresent:
             )
         ]
 
-    def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
-        return self._grants(organization_id, {"entity_type": entity.type, "entity_id": entity.id})[:limit]
+    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
+        found = (self._grants(organization_id, {"entity_type": ref.type, "entity_id": ref.id}) for ref in entities)
+        return [grant for grants in found for grant in grants[:limit]]
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
         ids = set(principal_ids)

@@ -257,8 +257,8 @@ class Present(Protocol):
     def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> Sequence[GrantRow]:
         """Live grants on each entity to grantees with these ids."""
 
-    def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> Sequence[GrantRow]:
-        """Live grants on the entity, at most `limit` of them, in no promised order."""
+    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
+        """Live grants on the entities, at most `limit` on each of them, in no promised order."""
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> Sequence[GivenRow]:
         """What principals with these ids are given, of whatever type they are, in no promised order."""

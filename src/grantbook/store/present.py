@@ -6,6 +6,7 @@ statements as possible, and the number that tells whether anything was written a
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain, repeat
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, Final
@@ -33,6 +34,9 @@ from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
 
+_AT_ONCE: Final = 20
+"""So many entities are asked about in one statement, where each crosses a network."""
+_PLACES: Final = tuple((f"type{place}", f"entity{place}") for place in range(_AT_ONCE))
 _PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
@@ -93,8 +97,17 @@ class SqlPresent(ABC):
             found += self._rows_of("grants_to", grantee_ids, organization_id, entity.type, entity.id)
         return found
 
-    def grants_on(self, organization_id: str, entity: EntityRef, *, limit: int) -> list[GrantRow]:
-        return self._rows("grants_on", organization_id, entity.type, entity.id, limit)
+    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
+        found: list[GrantRow] = []
+        if self.is_local or len(entities) == 1:
+            for entity in entities:
+                found += self._rows("grants_on", organization_id, *entity, limit)
+            return found
+        for first in range(0, len(entities), _AT_ONCE):
+            part = entities[first : first + _AT_ONCE]
+            filled = chain(*part, repeat("", 2 * (_AT_ONCE - len(part))))  # which is nothing's type and id
+            found += self._rows("grants_on_several", organization_id, *filled, limit)
+        return found
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
         return self._rows_of("given_to", principal_ids, organization_id)
@@ -234,6 +247,7 @@ class _Statements:
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
+            "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
             "given_to": (self._given_to, ("tenant", "ids")),
             "edges_below": (self._edges_below, ("tenant", "ids")),
             "active_entities": (self._active_entities, ("tenant",)),
@@ -325,6 +339,11 @@ class _Statements:
     def _grants_on(self, _: int) -> Any:
         return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))
 
+    def _grants_on_several(self, _: int) -> Any:
+        table = FACT_TABLES[Grant]
+        found = (_grants_on(table, *names).limit(bindparam("limit")).subquery() for names in _PLACES)
+        return union_all(*(select(each) for each in found))
+
     def _given_to(self, count: int) -> Any:
         grants, things, targets = (FACT_TABLES[kind] for kind in (Grant, Entity, AccessTarget))
         grant = grants.c.grantee_type, grants.c.grantee_id, grants.c.entity_type, grants.c.entity_id
@@ -414,10 +433,10 @@ def _ids(count: int) -> list[str]:
     return [f"id{position}" for position in range(count)]
 
 
-def _grants_on(table: Any) -> Any:
+def _grants_on(table: Any, type_: str = "type", id_: str = "entity") -> Any:
     columns = (table.c[name] for name in GrantRow._fields)
     return select(*columns).where(
-        live(table), table.c.entity_id == bindparam("entity"), table.c.entity_type == bindparam("type")
+        live(table), table.c.entity_id == bindparam(id_), table.c.entity_type == bindparam(type_)
     )
 
 
