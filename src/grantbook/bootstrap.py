@@ -48,13 +48,16 @@ def open_store(
 
     Raises ConfigurationError for a URL or a database that cannot be used.
     """
+    is_postgres = database.startswith(("postgresql:", "postgres:"))
+    if replica is not None and not is_postgres:
+        raise ConfigurationError("only a database of PostgreSQL has a replica: leave out --replica")
     if database == "memory:":
         return MemoryStore(clock)
     if database.startswith("sqlite:"):
         from grantbook.store.sqlite import open_sqlite  # not needed for memory
 
         return open_sqlite(database, clock)
-    if database.startswith(("postgresql:", "postgres:")):
+    if is_postgres:
         try:
             from grantbook.store.postgres import open_postgres
         except ModuleNotFoundError as error:
@@ -68,7 +71,26 @@ def open_store(
                 schema.migrate()
         staleness_s = staleness_ms / 1000
         return open_postgres(database, clock, connections=connections, staleness_s=staleness_s, replica=replica)
-    raise ConfigurationError(
+    raise ConfigurationError(_unknown(database))
+
+
+def require_database(database: str) -> None:
+    """Raises ConfigurationError where the URL names a SQLite file that is not there: a mistyped path must not answer
+    as an empty book."""
+    if database.startswith("sqlite:"):
+        from grantbook.store.sqlite import path_of
+
+        path = path_of(database)
+        if not Path(path).is_file():
+            raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
+
+
+def _unknown(database: str) -> str:
+    if not database:
+        return "the database is not named: set --database to sqlite:///path, postgresql://host/name or memory:"
+    if ":" not in database:  # else it may hold a password
+        return f"the database is named by a URL: for a file of that name, sqlite:///{database}"
+    return (
         f"the database URL {database.partition(':')[0]}:... is not supported: "
         "use sqlite:///path, postgresql://host/name or memory:"
     )

@@ -15,7 +15,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from grantbook.bootstrap import load_vocabulary, open_desk
+from grantbook.bootstrap import load_vocabulary, open_desk, require_database
 from grantbook.http import errors
 from grantbook.http.app import create_app
 from grantbook.http.middleware import App
@@ -36,7 +36,8 @@ def serve(settings: Settings) -> None:
     The database is opened once before anything listens, so that a wrong setting is an error here.
     Raises ConfigurationError.
     """
-    open_desk(settings.database, vocabulary=load_vocabulary(settings.vocabulary_file)).close()
+    require_database(settings.database)
+    _desk(settings).close()
     os.environ[_HANDED_ON] = msgspec.json.encode(asdict(settings)).decode()
     uvicorn.run(
         "grantbook.serve:application",
@@ -182,14 +183,7 @@ class Protocol(HttpToolsProtocol):
 def application() -> App:
     """The application of one process, on the settings that `serve` handed on."""
     settings = msgspec.convert(msgspec.json.decode(os.environ[_HANDED_ON]), Settings)
-    desk = open_desk(
-        settings.database,
-        vocabulary=load_vocabulary(settings.vocabulary_file),
-        cache_bytes=settings.cache_mb * MEBIBYTE,
-        connections=settings.connections,
-        staleness_ms=settings.staleness_ms,
-        replica=settings.replica,
-    )
+    desk = _desk(settings)
     app = create_app(desk, public_url=settings.url, metrics=settings.metrics)
 
     @asynccontextmanager
@@ -208,6 +202,17 @@ def application() -> App:
     app.router.lifespan_context = lifespan
     gc.freeze()  # what is there by now stays: the collector need not go through it for each generation of requests
     return app.front or app
+
+
+def _desk(settings: Settings) -> Desk:
+    return open_desk(
+        settings.database,
+        vocabulary=load_vocabulary(settings.vocabulary_file),
+        cache_bytes=settings.cache_mb * MEBIBYTE,
+        connections=settings.connections,
+        staleness_ms=settings.staleness_ms,
+        replica=settings.replica,
+    )
 
 
 async def _flush_now_and_then(desk: Desk) -> None:

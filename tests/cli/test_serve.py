@@ -59,8 +59,13 @@ def test_flags_that_cannot_be_are_usage_errors(shell: Shell, flag: str) -> None:
     assert flag.partition("=")[0] in shown.err
 
 
-def test_a_vocabulary_that_cannot_be_read_is_an_error_before_anything_listens(shell: Shell) -> None:
-    shown = shell.process("serve", "--vocabulary", "nothing.toml", "--port", str(free_port()))
+def test_a_vocabulary_that_cannot_be_read_is_an_error_before_anything_listens(demo: Shell) -> None:
+    shown = demo.process("serve", "--vocabulary", "nothing.toml", "--port", str(free_port()))
     assert (shown.code, shown.out) == (Exit.FAILED, "")
     assert "nothing.toml" in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_a_replica_of_a_file_is_an_error_before_anything_listens(demo: Shell) -> None:
+    shown = demo("serve", "--replica", "postgresql://127.0.0.1/none")
+    assert (shown.code, "only a database of PostgreSQL has a replica" in shown.err) == (Exit.FAILED, True)
