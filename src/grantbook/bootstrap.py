@@ -1,6 +1,9 @@
 """The only place that wires things together: settings to store, vocabulary, clock and randomness."""
 
+import errno
+import os
 import secrets
+import socket
 import time
 import tomllib
 from pathlib import Path
@@ -83,6 +86,29 @@ def require_database(database: str) -> None:
         path = path_of(database)
         if not Path(path).is_file():
             raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ConfigurationError where nobody can listen on that address: another does, or it is none of this machine.
+
+    Better told before anything is made for a server than by the server itself.
+    """
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                if os.name == "posix":  # elsewhere it would let two listen
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except socket.gaierror as error:
+        raise ConfigurationError(f"there is no address for {host!r} ({error.strerror}): set another --host") from error
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        flag = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
+        raise ConfigurationError(f"cannot listen on {host}, port {port} ({why}): set another {flag}") from error
 
 
 def _unknown(database: str) -> str:

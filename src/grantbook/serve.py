@@ -15,7 +15,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from grantbook.bootstrap import load_vocabulary, open_desk, require_database
+from grantbook.bootstrap import load_vocabulary, open_desk, require_database, require_free
 from grantbook.http import errors
 from grantbook.http.app import create_app
 from grantbook.http.middleware import App
@@ -33,10 +33,11 @@ _MAX_WAITING: Final = 64 * 1024
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished, for at most 30 seconds.
 
-    The database is opened once before anything listens, so that a wrong setting is an error here.
+    The database is opened and the address tried once before anything listens, so that a wrong setting is an error here.
     Raises ConfigurationError.
     """
     require_database(settings.database)
+    require_free(settings.host, settings.port)
     _desk(settings).close()
     os.environ[_HANDED_ON] = msgspec.json.encode(asdict(settings)).decode()
     uvicorn.run(
