@@ -77,15 +77,21 @@ def open_store(
     raise ConfigurationError(_unknown(database))
 
 
+def file_of(database: str) -> Path | None:
+    """The file of a SQLite database, None for another. Raises ConfigurationError."""
+    if not database.startswith("sqlite:"):
+        return None
+    from grantbook.store.sqlite import path_of
+
+    return Path(path_of(database))
+
+
 def require_database(database: str) -> None:
     """Raises ConfigurationError where the URL names a SQLite file that is not there: a mistyped path must not answer
     as an empty book."""
-    if database.startswith("sqlite:"):
-        from grantbook.store.sqlite import path_of
-
-        path = path_of(database)
-        if not Path(path).is_file():
-            raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
+    file = file_of(database)
+    if file is not None and not file.is_file():
+        raise ConfigurationError(f"there is no database {file}: make one with 'grantbook init', or set --database")
 
 
 def require_free(host: str, port: int) -> None:
