@@ -29,9 +29,6 @@ class Part:
     order: Order = OLDEST_FIRST
 
 
-FIRST_PART = Part()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Some entities in order, how many there are in all, and whether more follow."""
