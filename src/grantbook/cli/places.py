@@ -111,7 +111,7 @@ def _only_organization(desk: Desk) -> str:
         return found[0]
     if not found:
         raise click.UsageError(
-            "The database holds no organization yet: make one with 'grantbook init --organization NAME --email EMAIL'."
+            "The database holds no organization yet: make one with 'grantbook init --name NAME --email EMAIL'."
         )
     listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
     raise click.UsageError(
