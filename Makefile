@@ -14,9 +14,9 @@ PORT ?= 8420
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-serve: .venv/serve.done ## Set up and run the server with a small demo organization
+serve: .venv/serve.done ## Set up and run the server with a small demo organization (PORT=8420)
 	@mkdir -p var
-	@$(BIN)/grantbook demo --database $(DEMO) --port $(PORT)
+	@$(BIN)/grantbook demo --database $(DEMO) --port $(PORT) --before-serving
 	@$(BIN)/grantbook serve --database $(DEMO) --port $(PORT)
 
 setup: .venv/test.done ## Set up everything that the tests need

@@ -51,8 +51,8 @@ class Server:
             database = self._made = postgres.make_database()
         self.database = database or f"sqlite:///{directory / 'book.db'}"
         self._options = {"staleness_ms": "0"} | options if postgres.IS_MEANT else options  # the tests' desk writes too
-        self.desk = open_desk(self.database)
         directory.mkdir(exist_ok=True)
+        self.desk = open_desk(self.database)
         self.log = directory / "server.log"
         self._served = through or self.database
         self._directory = directory

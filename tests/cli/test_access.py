@@ -150,3 +150,10 @@ def test_what_is_wrong_is_named_and_is_no_denial(demo: Shell, command: tuple[str
     shown = demo(*command)
     assert (shown.code, shown.out) == (code, "")
     assert named in shown.err
+
+
+def test_a_level_that_no_type_has_is_no_empty_list(demo: Shell) -> None:
+    shown = demo("what", "usr_dev", "--level", "foo")
+    assert (shown.code, shown.out) == (Exit.USAGE, "")
+    assert shown.err.startswith("error: access_level must be one of read, add_new, ")
+    assert demo("what", "usr_dev", "--level", "use").code == Exit.DONE

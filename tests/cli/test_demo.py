@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import socket
 
 from grantbook.bootstrap import open_desk
 from grantbook.cli import demo_world as world
@@ -52,6 +53,18 @@ def test_an_interrupted_demo_is_finished_by_the_next_call(shell: Shell) -> None:
     assert shell("check", "usr_hugo", "write", "knowledge_slice", "kslice_pipeline").code == Exit.DONE
     assert shell("demo", "--json").json["is_new"] is True
     assert shell("check", "usr_hugo", "write", "knowledge_slice", "kslice_pipeline").code == Exit.DENIED
+
+
+def test_the_key_of_a_server_that_runs_stays(demo: Shell) -> None:
+    before = demo("verify", "--json").json
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = str(server.getsockname()[1])
+        taken = demo("demo", "--port", port, "--before-serving")
+    assert (taken.code, taken.out, "already in use" in taken.err) == (Exit.FAILED, "", True)
+    assert demo("verify", "--json").json == before
+    assert demo("demo", "--port", port, "--before-serving").code == Exit.DONE
 
 
 def test_another_organization_of_that_id_is_left_alone(shell: Shell) -> None:

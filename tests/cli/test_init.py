@@ -34,7 +34,7 @@ def test_the_key_is_shown_once_and_kept_nowhere(shell: Shell) -> None:
 
 
 def test_ids_can_be_given_and_a_second_organization_added(shell: Shell) -> None:
-    first = shell(*ACME, "--organization-id", "org_acme", "--user-id", "usr_ann")
+    first = shell("init", "--name", "Acme", *ACME[3:], "--organization-id", "org_acme", "--user-id", "usr_ann")
     second = shell(*ACME, "--organization-id", "org_other", "--user-id", "usr_ann")
     assert (first.json["organization_id"], first.json["user_id"]) == ("org_acme", "usr_ann")
     assert second.json["organization_id"] == "org_other"

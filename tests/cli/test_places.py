@@ -35,7 +35,18 @@ def test_an_empty_database_says_how_to_begin(shell: Shell) -> None:
     assert "grantbook init" in shown.err
 
 
-@pytest.mark.parametrize("command", [CHECK, ("verify",), ("grants", "list"), ("what", "usr_ada")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        CHECK,
+        ("verify",),
+        ("grants", "list"),
+        ("what", "usr_ada"),
+        ("serve",),
+        ("migrate", "status"),
+        ("migrate", "plan"),
+    ],
+)
 def test_a_mistyped_path_is_an_error_and_makes_no_file(shell: Shell, command: tuple[str, ...]) -> None:
     shown = shell(*command, "--database", "sqlite:///bok.db")
     assert (shown.code, shown.out) == (Exit.FAILED, "")
@@ -53,11 +64,54 @@ def test_other_databases_are_refused_without_showing_passwords(shell: Shell, url
     assert "hidden" not in shown.err
 
 
+@pytest.mark.parametrize("url", ["", "grants.db"])
+def test_a_database_without_a_url_is_told_how_one_looks(shell: Shell, url: str) -> None:
+    shown = shell("init", "--organization", "Acme", "--email", "ann@acme.example", "--database", url)
+    assert (shown.code, shown.out) == (Exit.FAILED, "")
+    assert f"sqlite:///{url or 'path'}" in shown.err
+
+
+MAKERS = [
+    ("init", "--organization", "Acme", "--email", "ann@acme.example"),
+    ("demo",),
+    ("import", "some.jsonl"),
+    ("migrate", "up"),
+    ("serve",),
+]
+
+
+@pytest.mark.parametrize("command", MAKERS)
+def test_no_command_makes_a_directory(shell: Shell, command: tuple[str, ...]) -> None:
+    (shell.directory / "some.jsonl").write_text("{}")
+    shown = shell(*command, "--database", "sqlite:///none/book.db")
+    assert (shown.code, shown.out) == (Exit.FAILED, "")
+    assert "none" in shown.err
+    assert [path.name for path in shell.directory.iterdir()] == ["some.jsonl"]
+
+
+@pytest.mark.parametrize("command", [*MAKERS, CHECK])
+def test_the_file_of_another_application_is_left_alone(shell: Shell, command: tuple[str, ...]) -> None:
+    (shell.directory / "some.jsonl").write_text("{}")
+    connection = sqlite3.connect(shell.book)
+    connection.execute("CREATE TABLE customers (id)")
+    connection.close()
+    before = shell.book.read_bytes()
+    shown = shell(*command)
+    assert (shown.code, shown.out) == (Exit.FAILED, "")
+    assert "book.db holds the tables of another application" in shown.err
+    assert shell.book.read_bytes() == before
+
+
+def test_a_url_with_more_than_a_file_is_refused(demo: Shell) -> None:
+    shown = demo(*CHECK, "--database", "sqlite:///book.db?mode=ro")
+    assert (shown.code, "'sqlite:///book.db?mode=ro' must be sqlite:///" in shown.err) == (Exit.FAILED, True)
+
+
 def test_a_file_that_is_no_database_is_an_error(shell: Shell) -> None:
     shell.book.write_text("not a database, only some text that is long enough to be read as a header" * 20)
     shown = shell(*CHECK)
     assert (shown.code, shown.out) == (Exit.FAILED, "")
-    assert "not a database" in shown.err
+    assert "cannot use the database file book.db: file is not a database" in shown.err
 
 
 def test_a_damaged_database_is_no_denial(demo: Shell) -> None:

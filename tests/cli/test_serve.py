@@ -59,8 +59,28 @@ def test_flags_that_cannot_be_are_usage_errors(shell: Shell, flag: str) -> None:
     assert flag.partition("=")[0] in shown.err
 
 
-def test_a_vocabulary_that_cannot_be_read_is_an_error_before_anything_listens(shell: Shell) -> None:
-    shown = shell.process("serve", "--vocabulary", "nothing.toml", "--port", str(free_port()))
+def test_a_vocabulary_that_cannot_be_read_is_an_error_before_anything_listens(demo: Shell) -> None:
+    shown = demo.process("serve", "--vocabulary", "nothing.toml", "--port", str(free_port()))
     assert (shown.code, shown.out) == (Exit.FAILED, "")
     assert "nothing.toml" in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_a_replica_of_a_file_is_an_error_before_anything_listens(demo: Shell) -> None:
+    shown = demo("serve", "--replica", "postgresql://127.0.0.1/none")
+    assert (shown.code, "only a database of PostgreSQL has a replica" in shown.err) == (Exit.FAILED, True)
+
+
+def test_an_address_that_cannot_be_listened_on_is_an_error(demo: Shell) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        for more in ((), ("--workers", "2")):
+            shown = demo("serve", "--port", port, *more)
+            assert (shown.code, shown.out) == (Exit.FAILED, "")
+            assert shown.err.startswith(f"error: cannot listen on 127.0.0.1, port {port} (address already in use)")
+            assert "--port" in shown.err
+    for host in ("no.such.host.invalid", "192.0.2.1"):
+        shown = demo("serve", "--host", host)
+        assert (shown.code, host in shown.err, "--host" in shown.err) == (Exit.FAILED, True, True)

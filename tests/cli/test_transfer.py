@@ -147,9 +147,14 @@ def test_a_line_that_is_wrong_is_told_and_nothing_is_done(
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert shown.err.startswith(f"error: line {len(exported)}: ")
     assert said in shown.err
-    store = book(demo, "new.db")
-    assert store.organization_ids() == []
-    store.close()
+    assert list(demo.directory.glob("new.db*")) == []
+
+
+def test_a_book_that_was_there_stays_when_an_import_fails(shell: Shell) -> None:
+    assert shell("migrate", "up").code == Exit.DONE
+    write(shell, "broken.jsonl", ["{\n"])
+    assert shell("import", "broken.jsonl").code == Exit.USAGE
+    assert shell.book.exists()
 
 
 def test_an_error_in_json_mode_names_line_and_field(demo: Shell, exported: list[dict[str, Any]]) -> None:
@@ -162,7 +167,16 @@ def test_a_file_that_is_cut_off_is_told(demo: Shell, exported: list[dict[str, An
     write(demo, "demo.jsonl", exported[:-1])
     shown = demo("import", "demo.jsonl", *NEW)
     assert shown.code == Exit.USAGE
-    assert "it is cut off" in shown.err
+    assert "it is cut off. What it has is in: import the whole file" in shown.err
+    assert shown.err.startswith(f"{len(exported) - 2} facts are in;")
+    write(demo, "demo.jsonl", exported)
+    done = demo("import", "demo.jsonl", "--json", *NEW)
+    assert (done.json["added"], done.json["present"]) == (1, len(exported) - 2)
+
+
+def test_an_export_that_cannot_be_written_names_the_file(demo: Shell) -> None:
+    shown = demo("export", "none/out.jsonl")
+    assert (shown.code, shown.err) == (Exit.FAILED, "error: none/out.jsonl: No such file or directory\n")
 
 
 @pytest.mark.parametrize("wrong", [{"version": 2}, {"counts": 5}, {"counts": {"grant": "x"}}, {"organization_id": "x"}])

@@ -15,6 +15,7 @@ from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.store import history
 from grantbook.store.migrations import migrate
 from grantbook.store.port import Lookup, Store, StoredResponse
+from grantbook.store.schema import Schema
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
 from grantbook.store.tables import GRAMS, SCHEMA_VERSION, metadata
@@ -209,10 +210,29 @@ def test_a_url_without_a_file_is_refused(url: str) -> None:
         open_sqlite(url, FakeClock())
 
 
-def test_a_missing_directory_is_made(tmp_path: Path) -> None:
-    store = open_sqlite(f"sqlite:///{tmp_path}/a/b/book.db", FakeClock())
-    assert deposit(store, ORGANIZATION, [member("usr_1")]) == 1
-    store.close()
+def test_a_missing_directory_is_an_error_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"there is no directory {tmp_path}/a/b for the database file"):
+        open_sqlite(f"sqlite:///{tmp_path}/a/b/book.db", FakeClock())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("table", ["customers", "alembic_version"])
+def test_the_file_of_another_application_is_refused_and_left_alone(file: Path, url: str, table: str) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute(f"CREATE TABLE {table} (id)")
+    connection.close()
+    before = file.read_bytes()
+    for open_ in (lambda: open_sqlite(url, FakeClock()), lambda: Schema(url)):
+        with pytest.raises(ConfigurationError, match=f"{file} holds the tables of another application"):
+            open_()
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///book.db?mode=ro", "sqlite:///book.db?x", "sqlite://host/book.db"])
+def test_a_url_with_more_than_a_file_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="and nothing else"):
+        open_sqlite(url, FakeClock())
 
 
 def test_the_file_is_set_up_so_that_an_acknowledged_write_survives(book: Store, file: Path) -> None:

@@ -112,6 +112,22 @@ def test_the_commands_of_the_readme_are_there() -> None:
     assert all(re.search(rf"^  {command} ", known, re.MULTILINE) for command in commands)
 
 
+def test_the_commands_of_the_readme_do_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTBOOK_")}
+    lines = [line for block in _blocks("console") for line in block.splitlines() if line.startswith("$ grantbook ")]
+    done = []
+    for line in ("$ grantbook demo --database sqlite:///var/demo.db", *lines):
+        words = shlex.split(line)[2:]
+        if words[0] == "serve":
+            continue
+        command = [sys.executable, "-m", "grantbook", *words]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        assert (ran.returncode, ran.stderr) == (0, ""), line
+        done.append(words[0])
+    assert done == ["demo", "init", "why", "who", "grants"]
+
+
 def test_every_link_of_the_documents_leads_somewhere() -> None:
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     for document in documents:

@@ -49,7 +49,19 @@ def test_broken_utf8_is_refused(call: Call, scene: Scene, secret: str, client: h
 @every_body
 def test_json_that_is_too_deep_is_refused(call: Call, scene: Scene, secret: str, client: httpx.Client) -> None:
     for deep in (b"[" * 500_000, b'{"a":' * 100_000):
-        error_of(call.request(scene).send_content(client, secret, deep), 400, "INVALID_JSON")
+        error = error_of(call.request(scene).send_content(client, secret, deep), 400, "INVALID_JSON")
+        assert "nested too deeply" in error["system_message"]
+
+
+def test_what_is_wrong_with_json_is_told(scene: Scene, secret: str, client: httpx.Client) -> None:
+    request = WITH_BODY["POST /v1/organizations/{organization_id}/access/grants"].request(scene)
+    for broken, told in (
+        (b'{"a": 1,, "b": 2}', "Invalid JSON at character 8: "),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "A number in the JSON of the body has too many digits"),
+        (b'{"a": "\xff"}', "The body could not be read as JSON in UTF-8"),
+    ):
+        error = error_of(request.send_content(client, secret, broken), 400, "INVALID_JSON")
+        assert error["system_message"].startswith(told)
 
 
 @every_body

@@ -113,5 +113,7 @@ def test_a_wrong_method_is_refused_and_the_right_ones_named(template: str, clien
     }
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
         answer = client.request(method, path)
-        assert error_of(answer, 405, "METHOD_NOT_ALLOWED")["details"] == {"method": method}
+        error = error_of(answer, 405, "METHOD_NOT_ALLOWED")
+        assert error["details"] == {"method": method}
+        assert error["system_message"] == f"This address takes {answer.headers['Allow']}, not {method}"
         assert set(answer.headers["Allow"].split(", ")) == allowed

@@ -72,3 +72,15 @@ def test_nobody_is_known_by_a_nul(scene: Scene, client: httpx.Client) -> None:
     body = {"user_id": "a\x00b", "entity_type": "rule", "entity_id": "rule_\x00", "access_level": "view"}
     headers = {"X-API-Key": scene.tenant.owner.secret}
     error_of(client.post(f"{scene.tenant.path}/access/check", headers=headers, json=body), 422)
+
+
+@pytest.mark.parametrize(
+    "address", ["{0}/knowledge/slices?", "{0}/knowledge/stores?", "{0}/rules?", "/v1/assistants?organization_id={1}&"]
+)
+def test_a_search_for_control_characters_is_refused(address: str, scene: Scene, client: httpx.Client) -> None:
+    """SQLite would end the pattern there and find everything, PostgreSQL takes no such text at all."""
+    tenant = scene.tenant
+    address = address.format(tenant.path, tenant.organization_id)
+    for odd in ("%00", "a%00b"):
+        answer = client.get(f"{address}search={odd}", headers={"X-API-Key": tenant.owner.secret})
+        assert error_of(answer, 422, "VALIDATION_ERROR")["details"]["field"] == "search"

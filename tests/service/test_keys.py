@@ -33,7 +33,7 @@ def _found(office: Office, organization_id: str, secret: str, name: str = "Secon
 
 def test_the_secret_of_a_key_tells_who_holds_it(office: Office) -> None:
     key, secret = _key(office, scopes=("check", "read"))
-    identity = authenticate(office.desk, secret, "trace-1")
+    identity = authenticate(office.desk, secret).traced("trace-1")
     assert identity.organization_id == ORGANIZATION
     caller = identity.caller
     assert (caller.user_id, caller.api_key_id, caller.scopes) == (PLAIN, key.id, ("check", "read"))

@@ -217,8 +217,10 @@ def test_lists_come_in_any_order_of_theirs(office: Office) -> None:
         assert _listed(office, Wanted(order=Order(field))) == (expected, 4)
         assert _listed(office, Wanted(order=Order(field, is_descending=True))) == (expected[::-1], 4)
     for odd in ("role", "invitation_digest", "", "user_id; DROP TABLE members"):
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed) as refused:
             _listed(office, Wanted(order=Order(odd)))
+        known = "created_at, email, full_name, last_modified_at, status"
+        assert refused.value.details["message"] == f"sort_column must be one of {known}"
 
 
 def test_effective_permissions_are_those_of_all_roles(office: Office) -> None:

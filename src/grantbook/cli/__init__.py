@@ -20,7 +20,10 @@ from grantbook.cli.server import serve
 from grantbook.cli.transfer import export, import_
 
 
-@click.group(epilog="Exit codes: 0 allowed or done, 1 denied (check and why), 2 usage, 3 any other error.")
+@click.group(
+    epilog="Exit codes: 0 allowed or done; 1 denied (check and why); 2 what was given is not valid (a flag, an "
+    "argument, a line of an import); 3 any other error (settings, files, the database, rights)."
+)
 @click.version_option(package_name="grantbook", message="grantbook %(version)s")
 def grantbook() -> None:
     """The access-grant server: who may do what on which entity, why, and since when."""

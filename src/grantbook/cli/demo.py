@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from grantbook import settings
+from grantbook.bootstrap import require_free
 from grantbook.cli import demo_world as world
 from grantbook.cli import options
 from grantbook.cli.config import masked
@@ -43,13 +44,16 @@ _ID_BYTES: Final = 16
 @click.command()
 @options.database
 @click.option("--port", type=click.IntRange(1, 65535), help="The port that the requests shown go to [default: 8420].")
+@click.option("--before-serving", is_flag=True, help="Change nothing where that port is taken already.")
 @options.as_json
-def demo(*, database: str | None, port: int | None, as_json: bool) -> int:
+def demo(*, database: str | None, port: int | None, before_serving: bool, as_json: bool) -> int:
     """Make the organization org_demo, if it is not there yet, and a fresh API key for it.
 
     The key of an earlier call stops working.
     """
     given = settings.load({"database": database, "port": port})
+    if before_serving:  # else the key of the server that runs there would be off
+        require_free(given.host, given.port)
     is_new = seed(given)
     with opened(given) as desk:
         secret = issue_key(desk)

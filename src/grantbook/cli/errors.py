@@ -20,7 +20,9 @@ class Exit(IntEnum):
     DONE = 0
     DENIED = 1
     USAGE = 2
+    """What was given is not valid: a flag, an argument, a line of an import."""
     FAILED = 3
+    """It could not be done: settings, files, the database, rights, what is there or is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

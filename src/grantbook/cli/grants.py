@@ -56,7 +56,9 @@ def list_(
     limit: int,
     as_json: bool,
 ) -> int:
-    """Live grants, oldest first. For a rule, name it with --type rule --id ID."""
+    """Grants that were not revoked, oldest first, also those that have expired or not begun. For a rule, name it with
+    --type rule --id ID.
+    """
     with place.reading() as reading:
         if entity_type == RULE:
             found = _page_of_rule(reading, entity_id, grantee_type, grantee_id, skip, limit)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grantbook import settings
+from grantbook.bootstrap import require_database
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json, print_pairs
@@ -26,7 +27,7 @@ def migrate() -> None:
 @options.database
 def up(*, database: str | None) -> int:
     """Bring the schema to the version of this release. Safe to run again, and from several machines at once."""
-    with _schema(database) as schema:
+    with _schema(database, may_create=True) as schema:
         before = schema.state()
         schema.migrate()
         after = schema.state()
@@ -79,10 +80,13 @@ def distribute(*, database: str | None, shards: int | None) -> int:
     return Exit.DONE
 
 
-def _schema(database: str | None) -> "Schema":
+def _schema(database: str | None, *, may_create: bool = False) -> "Schema":
     from grantbook.store.schema import Schema  # late: other commands start without a database
 
-    return Schema(settings.load({"database": database}).database)
+    chosen = settings.load({"database": database}).database
+    if not may_create:
+        require_database(chosen)
+    return Schema(chosen)
 
 
 def _advice(state: "SchemaState") -> str:

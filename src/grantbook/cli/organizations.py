@@ -13,7 +13,9 @@ from grantbook.service.desk import SYSTEM, again_if_aborted
 
 
 @click.command()
-@click.option("--organization", "name", required=True, metavar="NAME", help="The name of the new organization.")
+@click.option(
+    "--name", "--organization", "name", required=True, metavar="NAME", help="The name of the new organization, no id."
+)
 @click.option("--email", required=True, metavar="EMAIL", help="The owner's address.")
 @click.option("--full-name", metavar="NAME", help="The owner's name.")
 @click.option("--organization-id", type=options.ORGANIZATION_ID, metavar="ID", help="An id of your own, org_...")
@@ -31,7 +33,10 @@ def init(
     database: str | None,
     as_json: bool,
 ) -> int:
-    """Make an organization with its owner and an API key, and the database if there is none yet."""
+    """Make an organization with its owner and an API key, and the database if there is none yet.
+
+    Each call makes another organization, also under a name that one has already.
+    """
     given = settings.load({"database": database})
     with opened(given, may_create=True) as desk:
         chosen = organization_id or ids.new_id(ids.ORGANIZATION, desk.random)

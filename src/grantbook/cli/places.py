@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 
 from grantbook import settings
-from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
+from grantbook.bootstrap import load_vocabulary, open_desk, require_database, system_clock
 from grantbook.cli import options
 from grantbook.model.errors import ConfigurationError, NotFound
 from grantbook.model.ids import RandomBytes
@@ -25,7 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SHOWN: Final = 10
-_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +70,12 @@ def opened(
 ) -> Iterator[Desk]:
     """A desk on the database of the settings, closed at the end.
 
-    Raises ConfigurationError where there is none, unless it `may_create` one: a mistyped path must not answer as an
-    empty book.
+    Raises ConfigurationError where there is none, unless it `may_create` one.
     """
     if given.database == "memory:":
         raise ConfigurationError("a database in memory: ends with the command: use sqlite:///path")
-    path = given.database.removeprefix(_SQLITE).partition("?")[0]
-    names_file = given.database.startswith(_SQLITE) and path not in {"", ":memory:"}
-    if names_file and not may_create and not Path(path).is_file():
-        raise ConfigurationError(f"there is no database {path}: make one with 'grantbook init', or set --database")
+    if not may_create:
+        require_database(given.database)
     desk = open_desk(
         given.database,
         vocabulary=load_vocabulary(given.vocabulary_file),
@@ -116,7 +111,7 @@ def _only_organization(desk: Desk) -> str:
         return found[0]
     if not found:
         raise click.UsageError(
-            "The database holds no organization yet: make one with 'grantbook init --organization NAME --email EMAIL'."
+            "The database holds no organization yet: make one with 'grantbook init --name NAME --email EMAIL'."
         )
     listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
     raise click.UsageError(

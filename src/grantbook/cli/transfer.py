@@ -14,6 +14,7 @@ import click
 from rich.progress import Progress
 
 from grantbook import settings
+from grantbook.bootstrap import file_of
 from grantbook.cli import history_lines, lines, moving, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
@@ -26,6 +27,7 @@ from grantbook.service import transfer
 from grantbook.service.desk import SYSTEM, Desk, again_if_aborted
 from grantbook.service.lines import Problems
 from grantbook.service.transfer import Line
+from grantbook.settings import Settings
 
 CHUNK: Final = 50_000
 """More lines in a transaction cost memory, fewer cost time: each one rewrites much of the indexes."""
@@ -84,19 +86,14 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     where one is there with another history; one that is there with the same stays as it is.
     """
     given = settings.load({"database": database, "organization": organization})
-    with _read(file) as source, opened(given, may_create=True) as desk, progress() as shown:
+    with _read(file) as source, _opened(given) as desk, progress() as shown:
         texts, is_history = _texts(source, shown)
-        with desk.store.filling():
-            if is_history:
-                with _uncollected():
-                    restored = moving.restore(desk, given.organization, texts)
-            else:
-                arrival = Arrival(desk, given.organization, reason=f"import of {Path(file).name}")
-                with _uncollected():
-                    while arrival.take(texts):
-                        pass
-        if not is_history:
-            arrival.finish()
+        if is_history:
+            with desk.store.filling(), _uncollected():
+                restored = moving.restore(desk, given.organization, texts)
+        else:
+            arrival = Arrival(desk, given.organization, reason=f"import of {Path(file).name}")
+            _fill(arrival, texts, tells=not as_json)
     if is_history:
         moving.show(restored, as_json=as_json)
     elif as_json:
@@ -104,6 +101,37 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     else:
         click.echo("{organization_id}: {added} facts imported, {present} were there already".format(**arrival.told()))
     return Exit.DONE
+
+
+@contextmanager
+def _opened(given: Settings) -> Iterator[Desk]:
+    """As `opened`, making the book where there is none; one of which nothing came is not left behind."""
+    file = file_of(given.database)
+    was_there = file is None or file.exists()
+    is_used = True  # unless the book says otherwise
+    try:
+        with opened(given, may_create=True) as desk:
+            try:
+                yield desk
+            finally:
+                is_used = was_there or bool(desk.store.organization_ids())
+    finally:
+        if not is_used:
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{file}{ending}").unlink(missing_ok=True)
+
+
+def _fill(arrival: "Arrival", texts: Iterator[bytes], *, tells: bool) -> None:
+    """All parts, and the end. What is in when it fails is told: an earlier part stays."""
+    try:
+        with arrival.desk.store.filling(), _uncollected():
+            while arrival.take(texts):
+                pass
+        arrival.finish()
+    except Exception:
+        if arrival.added and tells:
+            click.echo(f"{arrival.added} facts are in; what is in stays as it is when you import again", err=True)
+        raise
 
 
 def _texts(source: BinaryIO, shown: Progress) -> tuple[Iterator[bytes], bool]:
@@ -164,7 +192,9 @@ class Arrival:
         """Raises ValidationFailed for a file that is not whole, or leaves the organization without an owner."""
         if self._announced is not None and self.facts != self._announced:
             raise ValidationFailed(
-                "file", f"the file tells of {self._announced} facts and has {self.facts}: it is cut off"
+                "file",
+                f"the file tells of {self._announced} facts and has {self.facts}: it is cut off. "
+                f"What it has is in: import the whole file",
             )
         if self.organization_id is None:
             raise ValidationFailed("file", "there is nothing in the file")
@@ -244,9 +274,14 @@ def _written(file: str, *, mode: int = 0o666) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     part = Path(f"{file}.part")
-    part.unlink(missing_ok=True)  # one of before would keep its own mode
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+        part.unlink(missing_ok=True)  # one of before would keep its own mode
+        opened_ = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        error.filename = file
+        raise
+    try:
+        with os.fdopen(opened_, "wb") as out:
             yield out
         part.replace(file)
     finally:

@@ -29,6 +29,7 @@ STATUS: Final[Mapping[str, int]] = {
     "DEPARTMENT_CYCLE": 422,
     "DEPARTMENT_HAS_CHILDREN": 422,
     "INVALID_JSON": 400,
+    "INVALID_HTTP": 400,
     "AUTHENTICATION_REQUIRED": 401,
     "INVALID_API_KEY": 401,
     "API_KEY_EXPIRED": 401,
@@ -49,6 +50,7 @@ STATUS: Final[Mapping[str, int]] = {
     "DEPARTMENT_OWNS_ENTITIES": 409,
     "ORGANIZATION_EXISTS": 409,
     "PAYLOAD_TOO_LARGE": 413,
+    "HEAD_TOO_LARGE": 431,
     "LIMIT_EXCEEDED": 422,
     "REVISION_NOT_REACHED": 503,
     "STORE_UNAVAILABLE": 503,
@@ -113,8 +115,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
-        return response_of(_translate_http(request, error), trace_id_of(request.scope), headers)
+        if error.status_code == 405:
+            allowed = _allowed(request)
+            refused = MethodNotAllowed(f"This address takes {allowed}, not {request.method}", method=request.method)
+            return response_of(refused, trace_id_of(request.scope), {"Allow": allowed})
+        return response_of(_translate_http(request, error), trace_id_of(request.scope), error.headers)
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, _: Exception) -> Response:
@@ -127,7 +132,8 @@ def translate_validation(error: RequestValidationError, content_type: str) -> Gr
     problems: list[dict[str, str]] = []
     for each in error.errors()[:_MAX_PROBLEMS]:
         if each["type"] == "json_invalid":
-            return MalformedRequest(f"Invalid JSON: {each.get('ctx', {}).get('error', 'unreadable')}")
+            what = each.get("ctx", {}).get("error", "unreadable")
+            return MalformedRequest(f"Invalid JSON at character {each['loc'][-1]}: {what}")
         place = ".".join(str(part) for part in each["loc"][1:] or each["loc"][:1])
         field = place[:_MAX_FIELD].encode("utf-8", "replace").decode()  # a field's name is the caller's text
         problems.append({"field": field, "message": _sentence(field, each, content_type)})
@@ -161,10 +167,17 @@ def _allowed(request: Request) -> str:
 def _translate_http(request: Request, error: HTTPException) -> GrantbookError:
     if error.status_code == 404:
         return RouteNotFound(path=request.url.path)
-    if error.status_code == 405:
-        return MethodNotAllowed(method=request.method)
     if error.status_code == 401:
         return AuthenticationFailed()
     if error.status_code == 413:
         return PayloadTooLarge()
-    return MalformedRequest("The body could not be read as JSON in UTF-8")
+    return MalformedRequest(_unreadable(error.__cause__))
+
+
+def _unreadable(cause: BaseException | None) -> str:
+    """What kept the framework from reading the body."""
+    if isinstance(cause, RecursionError):
+        return "The JSON of the body is nested too deeply"
+    if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
+        return "A number in the JSON of the body has too many digits"
+    return "The body could not be read as JSON in UTF-8"

@@ -353,7 +353,7 @@ def _idempotency_key(request: Request) -> str:
     key = request.headers["idempotency-key"]
     if not is_idempotency_key(key):
         raise ValidationFailed(
-            "Idempotency-Key", f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters"
+            "Idempotency-Key", f"Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable characters"
         )
     return key
 

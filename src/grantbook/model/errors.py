@@ -58,6 +58,22 @@ class MalformedRequest(GrantbookError):
     system_message = "Invalid JSON"
 
 
+class BrokenRequest(GrantbookError):
+    """What came is no HTTP request, or has a method that HTTP does not know."""
+
+    code = "INVALID_HTTP"
+    message = "This is not a valid HTTP request."
+    system_message = "The request could not be read as HTTP"
+
+
+class HeadTooLarge(GrantbookError):
+    """Address and headers of the request are over the bound. Details: limit_bytes."""
+
+    code = "HEAD_TOO_LARGE"
+    message = "The address and headers of the request are too large."
+    system_message = "Request head exceeds the limit"
+
+
 class AuthenticationFailed(GrantbookError):
     """No usable credentials. Codes: AUTHENTICATION_REQUIRED, INVALID_API_KEY, API_KEY_EXPIRED,
     API_KEY_DEACTIVATED, API_KEY_PAUSED."""

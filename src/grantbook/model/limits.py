@@ -8,6 +8,7 @@ from typing import Final
 
 MEBIBYTE: Final = 1024 * 1024
 DEFAULT_CACHE_MB: Final = 256
+MAX_HEAD_BYTES: Final = 64 * 1024  # of a request: method, address and headers
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_BATCH_BODY_BYTES: Final = 4 * 1024 * 1024  # MAX_BATCH_CHECKS with ids as made here take 1.7 MB
 MAX_IMPORT_BODY_BYTES: Final = 16 * 1024 * 1024

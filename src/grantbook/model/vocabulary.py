@@ -106,6 +106,12 @@ class Vocabulary:
             raise ValidationFailed("entity_type", f"entity_type must be one of {', '.join(sorted(self.types))}")
         return found
 
+    def require_level(self, level: str) -> None:
+        """Raises ValidationFailed(access_level) for a level that no type has."""
+        known = dict.fromkeys(level for each in self.types.values() for level in each.levels)
+        if level not in known:
+            raise ValidationFailed("access_level", f"access_level must be one of {', '.join(known)}")
+
     @property
     def bound_types(self) -> tuple[str, ...]:
         """Names of the types whose grants the access routes manage; the others are rules, with routes of their own."""

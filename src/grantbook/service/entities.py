@@ -16,7 +16,6 @@ from grantbook.model.facts import (
     Department,
     Entity,
     EntityRef,
-    Grant,
     Member,
     Principal,
     revised,
@@ -231,11 +230,6 @@ def delete(writing: Writing, ref: EntityRef) -> None:
     for edge in edges:
         writing.book.remove(edge, "removed")
     writing.book.remove(entity, "deleted")
-
-
-def count_grants(reading: Reading, ref: EntityRef) -> int:
-    """Live grants on the entity."""
-    return reading.snapshot.count(Grant, {"entity_type": ref.type, "entity_id": ref.id})
 
 
 def _validate(writing: Writing, draft: Draft) -> None:

@@ -14,6 +14,7 @@ from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.service import gates
 from grantbook.service.desk import Reading
+from grantbook.service.values import optional_text
 from grantbook.store.port import OLDEST_FIRST, Contains, Order, Where
 
 Place = tuple[Instant, str] | tuple[str, str]
@@ -27,9 +28,6 @@ class Part:
     limit: int = DEFAULT_PAGE
     after: Place | None = None
     order: Order = OLDEST_FIRST
-
-
-FIRST_PART = Part()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,8 @@ def with_defaults(wanted: Mapping[str, str | None], defaults: Mapping[str, str])
 
 
 def searched(text: str | None, *fields: str) -> list[Where]:
-    """Those that have the text in one of the fields; all, if there is no text."""
+    """Those that have the text in one of the fields; all, if there is no text. Raises ValidationFailed(search)."""
+    optional_text("search", text)
     return [{field: Contains(text)} for field in fields] if text else [{}]
 
 

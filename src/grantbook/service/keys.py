@@ -207,7 +207,7 @@ def delete(writing: Writing, key_id: str) -> None:
     _require_may_see(writing, ended[0].target_id)
 
 
-def authenticate(desk: Desk, secret: str, trace_id: str | None = None) -> Identity:
+def authenticate(desk: Desk, secret: str) -> Identity:
     """Who holds the secret.
 
     Raises AuthenticationFailed (INVALID_API_KEY, API_KEY_EXPIRED, API_KEY_DEACTIVATED, API_KEY_PAUSED),
@@ -227,7 +227,7 @@ def authenticate(desk: Desk, secret: str, trace_id: str | None = None) -> Identi
     if organization is not None and organization.is_deleted:
         raise OrganizationAccessDenied(organization_id=organization_id)
     desk.key_uses.note(organization_id, key.id, now)
-    caller = Caller(user_id=key.user_id, api_key_id=key.id, key_line_id=key.line, scopes=key.scopes, trace_id=trace_id)
+    caller = Caller(user_id=key.user_id, api_key_id=key.id, key_line_id=key.line, scopes=key.scopes)
     return Identity(caller=caller, organization_id=organization_id, expires_at=key.expires_at)
 
 

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from grantbook.model.errors import ConfigurationError
@@ -64,11 +63,11 @@ def _engine(database: str) -> Engine:
         from grantbook.store.postgres import connect_arguments, driver_url
 
         return create_engine(driver_url(database), poolclass=NullPool, connect_args=connect_arguments())
+    from grantbook.store.sqlite import path_of, require_ours
+
+    require_ours(path_of(database))
     arguments: dict[str, Any] = {"isolation_level": None}  # transactions are begun and ended in SQL
-    try:
-        return create_engine(make_url(database), poolclass=NullPool, connect_args=arguments)
-    except ArgumentError as error:
-        raise ConfigurationError(f"{database!r} is not a database URL such as sqlite:///grantbook.db") from error
+    return create_engine(database, poolclass=NullPool, connect_args=arguments)
 
 
 @contextmanager

@@ -3,7 +3,7 @@ for writes, one connection a thread from the pool."""
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from itertools import chain
 from operator import itemgetter
@@ -41,6 +41,8 @@ from grantbook.store.tables import GRAMS, LATE_INDEXES, changes, metadata
 
 _SHARED: Final = ("organization_id", "revision", "at", "actor_id", "api_key_id", "trace_id", "reason")
 _OWN: Final = tuple(column.name for column in changes.c if column.name not in _SHARED)
+_OURS: Final = {changes.name, "alembic_version"}
+"""Tables that every version of a book has had."""
 _AT_ONCE: Final = 20
 _GRAM: Final = 3
 _GRAMS_ASKED: Final = 30
@@ -71,16 +73,8 @@ class SqliteDialect:
     replica_engine = None
 
     def __init__(self, url: str) -> None:
-        try:
-            path = make_url(url).database
-        except ArgumentError as error:
-            raise ConfigurationError(f"{url!r} is not a database URL such as sqlite:///grantbook.db") from error
-        if not path or path == ":memory:":
-            raise ConfigurationError("a SQLite database needs a file, such as sqlite:///grantbook.db; try memory:")
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"cannot make the directory of {path}: {error.strerror}") from error
+        path = path_of(url)
+        require_ours(path)
         self._path = path
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
@@ -242,8 +236,41 @@ def open_sqlite(url: str, clock: Clock) -> SqlStore:
         migrate(dialect.engine)
         dialect.make_indexes()  # a process may have been killed while it filled the book
     except DBAPIError as error:
-        raise ConfigurationError(f"cannot use the database file: {error.orig}") from error
+        raise ConfigurationError(f"cannot use the database file {path_of(url)}: {error.orig}") from error
     return SqlStore(dialect, clock)
+
+
+def path_of(url: str) -> str:
+    """The file that the URL names. Raises ConfigurationError where it names none, or more than a file."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(f"{url!r} is not a database URL such as sqlite:///grantbook.db") from error
+    if parsed.host or "?" in url:
+        raise ConfigurationError(f"{url!r} must be sqlite:/// and the path of a file, and nothing else")
+    if not parsed.database or parsed.database == ":memory:":
+        raise ConfigurationError("a SQLite database needs a file, such as sqlite:///grantbook.db; try memory:")
+    return parsed.database
+
+
+def require_ours(path: str) -> None:
+    """Raises ConfigurationError for a file that cannot be a book: it has no directory, or holds something else.
+
+    Nothing is written: to open it as a book would put our tables beside those of another application.
+    """
+    if not Path(path).parent.is_dir():
+        raise ConfigurationError(f"there is no directory {Path(path).parent} for the database file {path}")
+    if not Path(path).exists():
+        return
+    try:
+        with closing(
+            sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=rw", timeout=_BUSY_TIMEOUT_S, uri=True)
+        ) as file:
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"cannot use the database file {path}: {error}") from error
+    if tables and not _OURS.issubset(tables):
+        raise ConfigurationError(f"the database file {path} holds the tables of another application: name another file")
 
 
 def _engine(url: str, cache_kib: int, *, connections: int) -> Engine:

@@ -21,7 +21,6 @@ USERS = ORGANIZATION + "/users"
 USER = USERS + "/{user_id}"
 INVITATION_PATH = "/v1/invitations/accept"
 _READS: Any = {"openapi_extra": {"x-scope": "read"}}
-_FIELDS = {"last_modified_at": "updated_at", "status": "state"}
 
 
 @routes.post(USERS + "/invite/v2", **documented(shapes.UserAnswer, writes=True, status=201))
@@ -128,7 +127,7 @@ def list_members(organization_id: str, body: shapes.ListMembers, exchange: Excha
         role_id=body.role_id,
         state=body.status_id,
         with_deactivated=bool(body.include_inactive),
-        order=Order(_FIELDS.get(column, column), is_descending=body.sort_direction == "desc"),
+        order=Order(member_lists.SORTS.get(column, column), is_descending=body.sort_direction == "desc"),
     )
     with exchange.reading(organization_id) as reading:
         found, total = member_lists.list_members(reading, wanted, skip=body.skip, limit=body.take)
