@@ -1,7 +1,10 @@
 """Grants made in front of the application are those that the documented routes make, whoever asks and for whatever."""
 
+import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import httpx
@@ -16,7 +19,7 @@ from grantbook.service.desk import Desk
 from grantbook.store import history
 from tests.http.envelope import error_of
 from tests.http.inprocess import InProcess
-from tests.serving import Tenant
+from tests.serving import Server, Tenant
 
 Json = dict[str, Any]
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -215,3 +218,25 @@ def test_of_many_at_once_each_is_a_revision_or_an_error_of_its_own(desk: Desk) -
         }
         assert len(made) == len(each.grants()) == each.revision - before[which]
         history.verify(desk.store, each.organization_id)
+
+
+@pytest.mark.parametrize("path", ["grants", "check"])
+def test_a_client_that_leaves_in_the_middle_of_a_body_did_not_ask(server: Server, tenant: Tenant, path: str) -> None:
+    entity, user_id = tenant.entity(), tenant.user()
+    body = {"entity_type": entity.type, "entity_id": entity.id, "access_level": "read"}
+    body |= {"grantee_type": "user", "grantee_id": user_id} if path == "grants" else {"user_id": user_id}
+    text = json.dumps(body)
+    with server.client(tenant.owner.secret) as client:
+        assert client.get(f"{tenant.path}/my-access").status_code == 200  # known from now on
+        revision = tenant.revision
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = (
+                f"POST {tenant.path}/access/{path} HTTP/1.1\r\nHost: here\r\nX-API-Key: {tenant.owner.secret}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(text) + 10}\r\n\r\n"
+            )
+            connection.sendall((head + text).encode())
+            sleep(0.3)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1_000) == b""
+        assert client.get("/healthz").status_code == 200
+    assert (tenant.revision, tenant.grants()) == (revision, [])

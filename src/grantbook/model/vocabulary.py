@@ -112,6 +112,15 @@ class Vocabulary:
         if level not in known:
             raise ValidationFailed("access_level", f"access_level must be one of {', '.join(known)}")
 
+    def check_filter(self, entity_type: str | None, access_level: str | None) -> None:
+        """Raises ValidationFailed for an unknown type, or a level that it lacks; without a type, one that all lack."""
+        if entity_type is not None:
+            kind = self.entity_type(entity_type)
+            if access_level is not None:
+                kind.rank(access_level)
+        elif access_level is not None:
+            self.require_level(access_level)
+
     @property
     def bound_types(self) -> tuple[str, ...]:
         """Names of the types whose grants the access routes manage; the others are rules, with routes of their own."""

@@ -114,7 +114,7 @@ def entities_of(
     desk: Desk, asker: Asker, user_id: str, *, entity_type: str | None = None, access_level: str | None = None
 ) -> ListQuestion:
     """What does the user reach? By type and id. Raises ValidationFailed; asking, as `decisions.entities_of`."""
-    _require_filter(desk.vocabulary, entity_type, access_level)
+    desk.vocabulary.check_filter(entity_type, access_level)
     valid_id("user_id", user_id)
 
     def allow(facts: OrganizationFacts) -> None:
@@ -129,7 +129,7 @@ def entities_of(
 def users_of(desk: Desk, asker: Asker, ref: EntityRef, *, access_level: str | None = None) -> ListQuestion:
     """Who reaches the entity? By id. Raises ValidationFailed; asking, as `decisions.users_of`."""
     valid_id("entity_id", ref.id)
-    _require_filter(desk.vocabulary, ref.type, access_level)
+    desk.vocabulary.check_filter(ref.type, access_level)
     top = len(desk.vocabulary.entity_type(ref.type).levels) - 1
 
     def allow(facts: OrganizationFacts) -> None:
@@ -172,10 +172,3 @@ def require_reached(facts: OrganizationFacts, at_least: int) -> None:
     """Raises RevisionNotReached(revision) where the facts are older."""
     if facts.revision < at_least:
         raise RevisionNotReached(revision=at_least)
-
-
-def _require_filter(vocabulary: Vocabulary, entity_type: str | None, access_level: str | None) -> None:
-    if entity_type is not None:
-        kind = vocabulary.entity_type(entity_type)
-        if access_level is not None:
-            kind.rank(access_level)

@@ -95,7 +95,7 @@ def users_of(reading: Reading, entity: EntityRef, *, access_level: str | None = 
 def require_may_list_users(reading: Reading, entity: EntityRef, access_level: str | None) -> None:
     """Raises ValidationFailed(entity_id, entity_type, access_level), NotFound(entity), PermissionDenied(entity)."""
     valid_id("entity_id", entity.id)
-    _check_filter(reading, entity.type, access_level)
+    reading.vocabulary.check_filter(entity.type, access_level)
     gates.get_entity(reading, entity)
     if "check" not in (reading.caller.scopes or ()) and not gates.administers(reading, entity):
         raise PermissionDenied(entity_type=entity.type, entity_id=entity.id)
@@ -103,17 +103,10 @@ def require_may_list_users(reading: Reading, entity: EntityRef, access_level: st
 
 def require_may_list(reading: Reading, user_id: str, entity_type: str | None, access_level: str | None) -> None:
     """Raises ValidationFailed(user_id, entity_type, access_level), NotFound(user_id), PermissionDenied(user_id)."""
-    _check_filter(reading, entity_type, access_level)
+    reading.vocabulary.check_filter(entity_type, access_level)
     _require_user(reading, user_id)
     if not gates.may_ask_about(reading, user_id):
         raise PermissionDenied(user_id=user_id)
-
-
-def _check_filter(reading: Reading, entity_type: str | None, access_level: str | None) -> None:
-    if entity_type is not None:
-        kind = reading.vocabulary.entity_type(entity_type)
-        if access_level is not None:
-            kind.rank(access_level)
 
 
 def _require_user(reading: Reading, user_id: str) -> None:
