@@ -277,12 +277,8 @@ class GuardedRoute(APIRoute):
 
 
 def _recall(request: Request, organization_id: str | None) -> bool:
-    """Whether the caller is known from an earlier request: no thread, no look into the book.
-
-    Who writes is verified where it is not known at once what other servers changed: a key that ended writes no more.
-    """
-    desk: Desk = request.app.state.desk
-    if organization_id is None or (request.method in _UNSAFE and not desk.facts.present.is_local):
+    """Whether the caller is known from an earlier request: no thread, no look into the book."""
+    if organization_id is None:
         return False
     admissions: Admissions = request.app.state.admissions
     admission = admissions.recall(_credential(request), organization_id, at_least=_at_least(request, organization_id))
@@ -305,7 +301,8 @@ def _identify(request: Request, organization_id: str | None) -> None:
     else:
         admissions: Admissions = request.app.state.admissions
         credential, secret = _credential(request), _secret(request)
-        known = admissions.verify(credential, organization_id)
+        at_least = _at_least(request, organization_id)
+        known = admissions.recall_patiently(credential, organization_id, at_least=at_least)
         identity = (known or admissions.admit(credential, secret, organization_id)).identity
     _set_identity(request, identity, organization_id)
 

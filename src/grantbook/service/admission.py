@@ -91,10 +91,12 @@ class Admissions:
         finally:
             facts.leave()
 
-    def verify(self, credential: Hashable, organization_id: str) -> Admission | None:
-        """As `find`, for whoever does not hold the cache, as of this moment, whatever the store's staleness."""
-        with self._desk.facts.asked(organization_id, (), is_full=True):
-            return self.find(self._desk.facts, credential, organization_id)
+    def recall_patiently(self, credential: Hashable, organization_id: str, *, at_least: int) -> Admission | None:
+        """As `recall`, for whoever can wait."""
+        if not self.may_hold(credential, organization_id):
+            return None
+        with self._desk.facts.asked(organization_id, (), is_full=False, at_least=at_least):
+            return self.find(self._desk.facts, credential, organization_id, at_least=at_least)
 
     def admit(self, credential: Hashable, secret: str, organization_id: str) -> Admission:
         """Who holds the secret, where it opens the organization. Not while holding the cache.
