@@ -61,7 +61,7 @@ def test_odd_texts_in_the_query_are_refused_or_find_nothing(odd: str, scene: Sce
             assert error_of(answer, 422, "VALIDATION_ERROR")["details"]["field"] == name
 
 
-@pytest.mark.parametrize("path", ["access/grants?entity_id={}", "audit-log?actor_id={}", "rules?search={}"])
+@pytest.mark.parametrize("path", ["access/grants?entity_id={}", "audit-log?actor_id={}"])
 def test_nothing_is_found_by_a_nul(path: str, scene: Scene, client: httpx.Client) -> None:
     url = f"{scene.tenant.path}/{path.format('a%00b')}"
     answer = client.get(url, headers={"X-API-Key": scene.tenant.owner.secret})

@@ -34,7 +34,10 @@ ANSWER: Final = StoredResponse(fingerprint="f", status=201, headers=(("x", "y"),
 def books(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[tuple[Desk, Desk]]:
     """Where the organization lives, and where it goes."""
     kinds = request.param.split(" to ")
-    stores = [STORES[kind](tmp_path / str(number), clock) for number, kind in enumerate(kinds)]
+    places = [tmp_path / str(number) for number in range(len(kinds))]
+    for place in places:
+        place.mkdir()
+    stores = [STORES[kind](place, clock) for kind, place in zip(kinds, places, strict=True)]
     source, target = (Desk(store, BUILT_IN, clock, Random(5).randbytes) for store in stores)
     yield source, target
     source.close()
