@@ -189,9 +189,8 @@ def application() -> App:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if (
-            not desk.facts.present.is_local
-        ):  # a thread may need a second connection, to look something up within a reading
+        if not desk.facts.present.is_local:
+            # A thread may need a second connection, to look something up within a reading.
             to_thread.current_default_thread_limiter().total_tokens = settings.connections // 2
         flushing = asyncio.create_task(_flush_now_and_then(desk))
         yield
