@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, repeat
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Engine, Text, bindparam, exists, literal_column, null, or_, select, union_all
 
@@ -230,11 +230,14 @@ class _Statement:
 
 
 class _Statements:
-    """Each compiled once, by how many ids it binds, after what it binds else; 0 is all of them in one value."""
+    """Each compiled once in a process for a dialect, by how many ids it binds, after what it binds else; 0 is all of
+    them in one value."""
+
+    _of_dialects: ClassVar[dict[type, dict[tuple[str, int], "_Statement"]]] = {}
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._prepared: dict[tuple[str, int], _Statement] = {}
+        self._prepared = self._of_dialects.setdefault(type(dialect), {})
         grant = "tenant", "type", "entity"
         self._made: Final[dict[str, tuple[Callable[[int], Any], tuple[str, ...]]]] = {
             "revision": (self._revision, ("tenant",)),
