@@ -85,6 +85,8 @@ def test_a_store_that_forgets_it_is_caught(store: Store, monkeypatch: pytest.Mon
     if not isinstance(store, SqlStore):
         return
     deposit(store, ORGANIZATION, [member("usr_1")])
+    monkeypatch.setattr(store._statements, "_prepared", {})  # as if nobody had made any in this process
+    monkeypatch.setattr(present._Statements, "_of_dialects", {})
     monkeypatch.setattr(walks, "live", lambda table: table.c.until_revision.is_(None))
     with store.snapshot(ORGANIZATION) as snapshot, pytest.raises(CrossesOrganizations, match="departments"):
         snapshot.departments_above(["dept_1"])
