@@ -131,7 +131,7 @@ def test_a_file_that_is_not_whole_is_told_and_nothing_is_there(
     shown = demo("import", "book.history", *NEW)
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert said in shown.err
-    assert list(demo.directory.glob("new.db*")) == []
+    assert _verified(demo) == []
 
 
 def test_a_record_that_was_changed_is_refused(demo: Shell, moved: list[dict[str, Any]]) -> None:
@@ -140,7 +140,7 @@ def test_a_record_that_was_changed_is_refused(demo: Shell, moved: list[dict[str,
     shown = demo("import", "book.history", "--json", *NEW)
     assert (shown.code, shown.error["code"]) == (Exit.FAILED, "TAMPERED_HISTORY")
     assert shown.error["details"] == {"organization_id": DEMO, "revision": 1, "ordinal": 2}
-    assert list(demo.directory.glob("new.db*")) == []
+    assert _verified(demo) == []
 
 
 def test_there_must_be_something_to_export(shell: Shell, demo: Shell) -> None:

@@ -147,14 +147,9 @@ def test_a_line_that_is_wrong_is_told_and_nothing_is_done(
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert shown.err.startswith(f"error: line {len(exported)}: ")
     assert said in shown.err
-    assert list(demo.directory.glob("new.db*")) == []
-
-
-def test_a_book_that_was_there_stays_when_an_import_fails(shell: Shell) -> None:
-    assert shell("migrate", "up").code == Exit.DONE
-    write(shell, "broken.jsonl", ["{\n"])
-    assert shell("import", "broken.jsonl").code == Exit.USAGE
-    assert shell.book.exists()
+    store = book(demo, "new.db")
+    assert store.organization_ids() == []
+    store.close()
 
 
 def test_an_error_in_json_mode_names_line_and_field(demo: Shell, exported: list[dict[str, Any]]) -> None:

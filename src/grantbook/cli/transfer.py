@@ -14,7 +14,6 @@ import click
 from rich.progress import Progress
 
 from grantbook import settings
-from grantbook.bootstrap import file_of
 from grantbook.cli import history_lines, lines, moving, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
@@ -27,7 +26,6 @@ from grantbook.service import transfer
 from grantbook.service.desk import SYSTEM, Desk, again_if_aborted
 from grantbook.service.lines import Problems
 from grantbook.service.transfer import Line
-from grantbook.settings import Settings
 
 CHUNK: Final = 50_000
 """More lines in a transaction cost memory, fewer cost time: each one rewrites much of the indexes."""
@@ -86,7 +84,7 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     where one is there with another history; one that is there with the same stays as it is.
     """
     given = settings.load({"database": database, "organization": organization})
-    with _read(file) as source, _opened(given) as desk, progress() as shown:
+    with _read(file) as source, opened(given, may_create=True) as desk, progress() as shown:
         texts, is_history = _texts(source, shown)
         if is_history:
             with desk.store.filling(), _uncollected():
@@ -101,24 +99,6 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     else:
         click.echo("{organization_id}: {added} facts imported, {present} were there already".format(**arrival.told()))
     return Exit.DONE
-
-
-@contextmanager
-def _opened(given: Settings) -> Iterator[Desk]:
-    """As `opened`, making the book where there is none; one of which nothing came is not left behind."""
-    file = file_of(given.database)
-    was_there = file is None or file.exists()
-    is_used = True  # unless the book says otherwise
-    try:
-        with opened(given, may_create=True) as desk:
-            try:
-                yield desk
-            finally:
-                is_used = was_there or bool(desk.store.organization_ids())
-    finally:
-        if not is_used:
-            for ending in ("", "-wal", "-shm"):
-                Path(f"{file}{ending}").unlink(missing_ok=True)
 
 
 def _fill(arrival: "Arrival", texts: Iterator[bytes], *, tells: bool) -> None:
