@@ -79,14 +79,15 @@ class FactCache:
         self, organization_id: str, pairs: Sequence[Pair], *, at_least: int, is_full: bool
     ) -> OrganizationFacts | None:
         """Load what is not held; the facts, where they are as new as the store was when this was called."""
+        with self:
+            facts = self._facts_of(organization_id)
+            lags = is_full or self._lags(facts, at_least)
+            wanted = pairs if lags else facts.missing(pairs)
+        if not wanted and not lags:  # who needs no more than what is held does not wait for a turn
+            return None
         with self.apart() as ahead:
             with self:
-                facts = self._facts_of(organization_id)
-                lags = is_full or (facts.version != self._version and self._may_lag(facts, at_least))
-                wanted = pairs if lags else facts.missing(pairs)
-                if not wanted and not lags:
-                    return None
-                copy = facts.copy_into(ahead, wanted)
+                copy = self._facts_of(organization_id).copy_into(ahead, wanted)
             copy.version = ahead._version
             news = copy.load_ahead(wanted)
             with self:
@@ -150,6 +151,9 @@ class FactCache:
                 facts.catch_up()
             facts.version = self._version
         return facts
+
+    def _lags(self, facts: OrganizationFacts, at_least: int) -> bool:
+        return (facts.version != self._version or facts.revision < at_least) and self._may_lag(facts, at_least)
 
     def _facts_of(self, organization_id: str) -> OrganizationFacts:
         """As new as they are."""
