@@ -119,8 +119,6 @@ def what(
 ) -> int:
     """What does USER reach, at which level, by which kinds of path?"""
     with place.reading(as_of=as_of) as reading:
-        if access_level is not None:
-            reading.vocabulary.require_level(access_level)
         found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
         if as_json:
             print_json(rendering.entities(reading, user_id, found))

@@ -106,12 +106,6 @@ class Vocabulary:
             raise ValidationFailed("entity_type", f"entity_type must be one of {', '.join(sorted(self.types))}")
         return found
 
-    def require_level(self, level: str) -> None:
-        """Raises ValidationFailed(access_level) for a level that no type has."""
-        known = dict.fromkeys(level for each in self.types.values() for level in each.levels)
-        if level not in known:
-            raise ValidationFailed("access_level", f"access_level must be one of {', '.join(known)}")
-
     def check_filter(self, entity_type: str | None, access_level: str | None) -> None:
         """Raises ValidationFailed for an unknown type, or a level that it lacks; without a type, one that all lack."""
         if entity_type is not None:
@@ -119,7 +113,9 @@ class Vocabulary:
             if access_level is not None:
                 kind.rank(access_level)
         elif access_level is not None:
-            self.require_level(access_level)
+            known = dict.fromkeys(level for each in self.types.values() for level in each.levels)
+            if access_level not in known:
+                raise ValidationFailed("access_level", f"access_level must be one of {', '.join(known)}")
 
     @property
     def bound_types(self) -> tuple[str, ...]:

@@ -342,9 +342,7 @@ class SqlSnapshot:
             return []
         if not is_told(asked.where) or not 0 < self.revision - since <= _FEW_REVISIONS:
             return None
-        recent = self.find_changes(
-            first=since + 1, skip=0, limit=_FEW_CHANGES + 1
-        )  # of any kind, by which none is found
+        recent = self.find_changes(first=since + 1, skip=0, limit=_FEW_CHANGES + 1)  # no index finds them by kind
         if len(recent) > _FEW_CHANGES:
             return None
         of_kind = [each for each in recent if each.kind == asked.kind.__name__]
