@@ -1,5 +1,6 @@
 """Counts stay right through every change, and pages of several alternatives hold each fact once, in order."""
 
+from collections import Counter
 from itertools import product
 from typing import Final
 
@@ -34,9 +35,12 @@ OF_ENTITIES: Final[list[list[Where]]] = [
 
 def _check(store: Store) -> None:
     with store.snapshot(ORGANIZATION) as snapshot:
-        for kind, questions in ((Grant, OF_GRANTS), (Member, OF_MEMBERS), (Entity, OF_ENTITIES)):
+        asked = (Grant, "access_level", OF_GRANTS), (Member, "state", OF_MEMBERS), (Entity, "entity_type", OF_ENTITIES)
+        for kind, field, questions in asked:
             for where in questions:
-                assert snapshot.count(kind, *where) == len(snapshot.select(kind, *where)), where
+                found = snapshot.select(kind, *where)
+                assert snapshot.count(kind, *where) == len(found), where
+                assert snapshot.tally(kind, field, *where) == Counter(getattr(fact, field) for fact in found), where
 
 
 def test_a_count_stays_right_through_every_change(store: Store) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from grantbook.model.facts import Entity, EntityRef, Role
+from grantbook.model.facts import Entity, EntityRef, Role, RoleAssignment
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
-from tests.worlds import ORGANIZATION, FakeClock, deposit, entity, role
+from tests.worlds import ORGANIZATION, FakeClock, assigned, deposit, entity, role
 
 
 @pytest.fixture
@@ -57,6 +57,21 @@ def test_a_page_of_few_takes_no_longer_for_all_that_was_written_since_they_were_
         further.append(_instructions(book, _roles(book, 1)))
     assert max(near) < 500
     assert max(further) < 1.1 * min(further)
+
+
+def _tally(store: SqlStore) -> Callable[[], None]:
+    def act() -> None:
+        with store.snapshot(ORGANIZATION) as snapshot:
+            assert len(snapshot.tally(RoleAssignment, "role_id")) == 5
+
+    return act
+
+
+def test_those_who_have_each_role_are_counted_once(book: SqlStore) -> None:
+    deposit(book, ORGANIZATION, [assigned(f"role_{each % 5}", f"usr_{each}") for each in range(1_500)])
+    first = _instructions(book, _tally(book))
+    deposit(book, ORGANIZATION, [assigned("role_1", "usr_new")])
+    assert _instructions(book, _tally(book)) < first / 10
 
 
 def _count_of(store: SqlStore, ids: Sequence[str]) -> Callable[[], None]:

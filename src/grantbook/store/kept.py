@@ -1,11 +1,12 @@
-"""What a process keeps of the lists that it was asked for: how long they are, and milestones on the way to far pages.
+"""What a process keeps of the lists that it was asked for: how long they are, how many
+of them have each value of a field, and milestones on the way to far pages.
 
 Each is kept with the state that it was true at; who asks takes what changed since from the record, if that state is in
 it: a database that was restored, or failed over, may have lost revisions and used their numbers again.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -64,6 +65,7 @@ class Memory:
     def __init__(self, *, is_on: bool = True) -> None:
         self.is_on = is_on
         self.counts: Kept[int] = Kept(1_000 if is_on else 0)
+        self.tallies: Kept[Mapping[str, int]] = Kept(50 if is_on else 0)
         self.milestones: Kept[Milestones] = Kept(200 if is_on else 0)
 
 

@@ -27,6 +27,7 @@ _NEWEST_FIRST: Final = Order("revision", is_descending=True)
 
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
+_FEW_VALUES = 5_000
 _LONG = 200
 _WORTH = 2  # so many rows that are walked past cost as much as one that is found by an id
 _PATIENCE = 4  # how much longer than expected a walk may take
@@ -353,9 +354,25 @@ class SqlSnapshot:
     def tally(self, kind: type[Fact], field: str, *where: Where) -> dict[str, int]:
         if self._past is not None:
             return dict(Counter(str(getattr(fact, field)) for fact in self.select(kind, *where)))
-        shape, values = self._statements.shape_and_values(where)
-        rows = self._rows(self._statements.tally(kind, field, shape), values)
-        return {str(value): int(count) for value, count in rows}
+        asked = self._asked(kind, where)
+        found = self._known_tally(asked, field)
+        if found is None:
+            rows = self._rows(self._statements.tally(kind, field, asked.shape), asked.values)
+            found = {str(value): int(count) for value, count in rows}
+        if len(found) <= _FEW_VALUES:
+            self._keep(self._kept.tallies, (asked.question, field), self.revision, found)
+        return dict(found)
+
+    def _known_tally(self, asked: _Facts[Any], field: str) -> Mapping[str, int] | None:
+        """As `_known_count`."""
+        known = self._latest(self._kept.tallies, (asked.question, field))
+        moves = None if known is None else self._moves(asked, known[0].revision)
+        if known is None or not moves:
+            return None if known is None or moves is None else known[1]
+        found = Counter(known[1])
+        for sign, told in moves:
+            found[str(told[field])] += sign
+        return +found
 
     def find_changes(
         self,
