@@ -41,7 +41,7 @@ def test_what_was_there_is_there_afterwards(undistributed: str) -> None:
     for organization_id in organizations:
         deposit(store, organization_id, [member("usr_1"), entity(STORE), grant(STORE, user("usr_1"), "read")])
     with store.transaction("org_0", AUTHOR) as book:
-        book.claim(Lookup.API_KEY, "digest", "org_0")
+        book.claim(Lookup.API_KEY, {"digest": "org_0"})
     before = {id_: contents(store, id_) for id_ in organizations}
     store.close()
 

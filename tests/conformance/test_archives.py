@@ -36,8 +36,8 @@ def live(store: Store, clock: FakeClock) -> None:
     deposit(store, ORGANIZATION, EVERYTHING)
     clock.advance(MILLISECOND)
     with store.transaction(ORGANIZATION, AUTHOR) as book:
-        book.claim(Lookup.API_KEY, "digest-of-ak_1", ORGANIZATION)
-        book.claim(Lookup.USER, "usr_1", ELSEWHERE)
+        book.claim(Lookup.API_KEY, {"digest-of-ak_1": ORGANIZATION})
+        book.claim(Lookup.USER, {"usr_1": ELSEWHERE})
         book.keep_response("key-1", ANSWER)
         given = next(fact for fact in EVERYTHING if isinstance(fact, Grant))
         book.replace(given, revised(given, access_level="admin"), "updated")
@@ -223,7 +223,7 @@ def _add_twice(store: Store, changes: list[Change], first: Version, second: Vers
 
 def test_a_global_key_that_others_hold_stays_theirs(store: Store, original: Archive) -> None:
     with store.transaction(ELSEWHERE, AUTHOR) as book:
-        book.claim(Lookup.ENTITY, "rule/rule_1", ELSEWHERE)
+        book.claim(Lookup.ENTITY, {"rule/rule_1": ELSEWHERE})
     with store.restoring(ORGANIZATION) as restoration:
         restoration.add_changes(list(original.changes()))
         wanted = {"rule/rule_1": ORGANIZATION, "rule/rule_2": ORGANIZATION}

@@ -83,7 +83,7 @@ def test_only_one_of_many_gets_a_claim(store: Store) -> None:
     def claim(value: str) -> Callable[[], str]:
         def work() -> str:
             with store.transaction(value, AUTHOR) as book:
-                return book.claim(Lookup.ENTITY, "rule/rule_1", value)
+                return book.claim(Lookup.ENTITY, {"rule/rule_1": value})["rule/rule_1"]
 
         return work
 
@@ -105,7 +105,7 @@ def test_what_another_thread_has_not_committed_is_not_seen(store: Store) -> None
     reader.start()
     try:
         with store.transaction(ORGANIZATION, AUTHOR) as book:
-            book.claim(Lookup.USER, "usr_1", ORGANIZATION)
+            book.claim(Lookup.USER, {"usr_1": ORGANIZATION})
             book.add(member("usr_1"), "added")
             assert book.count(Member) == 1
             written.set()

@@ -20,7 +20,7 @@ TTL = IDEMPOTENCY_TTL_S * SECOND
 
 def _claim(store: Store, organization_id: str, lookup: Lookup, key: str, value: str) -> str:
     with store.transaction(organization_id, AUTHOR) as book:
-        return book.claim(lookup, key, value)
+        return book.claim(lookup, {key: value})[key]
 
 
 def test_a_claim_goes_to_the_first(store: Store) -> None:
@@ -56,7 +56,7 @@ def test_a_claim_of_a_failed_transaction_is_free_again(store: Store) -> None:
 
 def _claim_and_fail(store: Store) -> None:
     with store.transaction(ORGANIZATION, AUTHOR) as book:
-        book.claim(Lookup.USER, "usr_1", ORGANIZATION)
+        book.claim(Lookup.USER, {"usr_1": ORGANIZATION})
         book.add(member("usr_1"), "added")
 
 

@@ -13,15 +13,16 @@ from sqlalchemy.engine import make_url
 
 from grantbook.bootstrap import open_store
 from grantbook.model.errors import ConfigurationError
-from grantbook.model.facts import Member
-from grantbook.store.port import Store
+from grantbook.model.facts import EntityRef, Member
+from grantbook.store.port import Store, Transaction
 from grantbook.store.postgres import open_postgres
 from grantbook.store.schema import Schema
 from grantbook.store.tables import SCHEMA_VERSION, metadata
 from tests import postgres
-from tests.worlds import FACTS_OF_EVERY_KIND, ORGANIZATION, FakeClock, contents, deposit, member
+from tests.worlds import AUTHOR, FACTS_OF_EVERY_KIND, ORGANIZATION, FakeClock, contains, contents, deposit, member
 
 _PATIENCE_S = 30
+_INNER = EntityRef("vector_store", "vs_1")
 
 
 @pytest.fixture
@@ -117,6 +118,35 @@ def test_a_url_without_a_database_is_refused(url: str, clock: FakeClock) -> None
 def test_a_server_that_is_not_there_is_told(clock: FakeClock) -> None:
     with pytest.raises(ConfigurationError, match="cannot use the database"):
         open_store(f"postgresql://grantbook@127.0.0.1:{postgres.free_port()}/book", clock)
+
+
+@pytest.fixture
+def stores(url: str, clock: FakeClock) -> Iterator[tuple[Store, Store]]:
+    """Two processes on one new database."""
+    opened = open_store(url, clock, may_create=True), open_store(url, clock)
+    yield opened
+    for each in opened:
+        each.close()
+
+
+def test_very_many_facts_are_known_to_the_planner_when_the_same_transaction_asks(
+    stores: tuple[Store, Store], url: str
+) -> None:
+    """Else it reads the whole table for each of them: a minute for some ten thousand."""
+    held, others = stores
+    with held.transaction(ORGANIZATION, AUTHOR) as book:
+        _contain(book, 3_000)
+        assert len(book.containers_of([_INNER])) == 3_000
+        with others.transaction("org_other", AUTHOR) as beside:
+            _contain(beside, 4_000)  # and waits for nobody
+    with postgres.administration(url) as connection:
+        ((known,),) = connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'containments'").fetchall()
+    assert known >= 3_000
+
+
+def _contain(book: Transaction, count: int) -> None:
+    for number in range(count):
+        book.add(contains(EntityRef("knowledge_slice", f"kslice_{number}"), _INNER), "added")
 
 
 class Pair:

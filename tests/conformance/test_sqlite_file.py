@@ -85,7 +85,7 @@ def test_reopening_the_file_keeps_everything(url: str, clock: FakeClock) -> None
     deposit(first, ORGANIZATION, FACTS_OF_EVERY_KIND)
     withdraw(first, ORGANIZATION, FACTS_OF_EVERY_KIND[:5])
     with first.transaction(ORGANIZATION, AUTHOR) as book:
-        book.claim(Lookup.USER, "usr_1", ORGANIZATION)
+        book.claim(Lookup.USER, {"usr_1": ORGANIZATION})
         book.keep_response("key", answer)
     expected = _all_of(first)
     first.close()

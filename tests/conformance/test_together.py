@@ -35,7 +35,7 @@ def test_each_makes_a_revision_and_sees_those_before_it(store: Store) -> None:
 def _add_twice(block: Writable) -> None:
     with block.transaction(ORGANIZATION, AUTHOR) as book:
         book.add(member("usr_2"), "added")
-        book.claim(Lookup.USER, "usr_2", ORGANIZATION)
+        book.claim(Lookup.USER, {"usr_2": ORGANIZATION})
         book.keep_response("one", StoredResponse(fingerprint="f", status=201, headers=(), body=b"{}"))
         book.add(member("usr_1"), "added")
 

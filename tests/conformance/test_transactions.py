@@ -75,7 +75,7 @@ def test_an_exception_undoes_everything(store: Store, fails: bool) -> None:
             book.add(member("usr_2"), "added")
             book.replace(member("usr_1"), member("usr_1", "deactivated"), "deactivated")
             book.remove(department("dept_1"), "deleted")
-            book.claim(Lookup.API_KEY, "digest", ORGANIZATION)
+            book.claim(Lookup.API_KEY, {"digest": ORGANIZATION})
             book.keep_response("key", RESPONSE)
             assert book.count(Member) == 2
             if fails:

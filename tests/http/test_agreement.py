@@ -40,7 +40,7 @@ class Place:
         more = (ASKER, MANAGES, assigned(MANAGES.id, ASKER.user_id), key)
         deposit(self.desk.store, id_, [*world.facts, *more])
         with self.desk.store.transaction(id_, AUTHOR) as book:
-            book.claim(Lookup.API_KEY, key.digest, id_)
+            book.claim(Lookup.API_KEY, {key.digest: id_})
         self.client.headers["X-API-Key"] = secret
         return world
 

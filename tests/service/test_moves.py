@@ -266,7 +266,7 @@ def test_a_history_belongs_to_one_organization(desk: Desk, found: list[Piece], o
 
 def test_a_rule_whose_id_another_organization_has_is_refused(desk: Desk, found: list[Piece]) -> None:
     with desk.writing("org_other", SYSTEM) as writing:
-        writing.book.claim(Lookup.ENTITY, "rule/rule_1", "org_other")
+        writing.book.claim(Lookup.ENTITY, {"rule/rule_1": "org_other"})
     with pytest.raises(Conflict) as raised:
         restore(desk, [*found, Claim(Lookup.ENTITY, "rule/rule_1", ORGANIZATION)])
     assert raised.value.details == {"organization_id": ORGANIZATION, "key": "rule/rule_1"}
@@ -276,7 +276,7 @@ def test_a_rule_whose_id_another_organization_has_is_refused(desk: Desk, found: 
 def test_a_user_keeps_the_home_that_the_new_book_knows(desk: Desk, found: list[Piece]) -> None:
     """And where it knows none, the one that the old book knew, whichever organization is carried first."""
     with desk.writing("org_other", SYSTEM) as writing:
-        writing.book.claim(Lookup.USER, "usr_1", "org_other")
+        writing.book.claim(Lookup.USER, {"usr_1": "org_other"})
     restore(desk, _changed(found, lambda claim: claim._replace(value="org_third"), Claim))
     assert desk.store.look_up(Lookup.USER, "usr_0") == "org_third"
     assert desk.store.look_up(Lookup.USER, "usr_1") == "org_other"

@@ -280,8 +280,8 @@ def add_drafted(writing: Writing, draft: Draft) -> None:
     """The entity of a checked draft, without what stands next to it. Raises Conflict(entity_type, entity_id)."""
     kind = writing.vocabulary.entity_type(draft.ref.type)
     if not kind.is_bound:
-        holder = writing.book.claim(Lookup.ENTITY, lookup_key(draft.ref), writing.organization_id)
-        if holder != writing.organization_id:
+        key = lookup_key(draft.ref)
+        if writing.book.claim(Lookup.ENTITY, {key: writing.organization_id})[key] != writing.organization_id:
             raise Conflict("The id is taken", entity_type=draft.ref.type, entity_id=draft.ref.id)
     entity = Entity(
         entity_type=draft.ref.type,

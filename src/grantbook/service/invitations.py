@@ -18,7 +18,7 @@ _MAX_TOKEN: Final = 200
 def new_token(writing: Writing, user_id: str) -> str:
     """The token for a member to be: it is kept nowhere, and leads to the member by its digest."""
     token = PREFIX + writing.random(32).hex()
-    writing.book.claim(Lookup.INVITATION, digest_of(token), f"{writing.organization_id}/{user_id}")
+    writing.book.claim(Lookup.INVITATION, {digest_of(token): f"{writing.organization_id}/{user_id}"})
     return token
 
 

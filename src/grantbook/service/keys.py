@@ -291,7 +291,7 @@ def _new_secret(writing: Writing) -> str:
 
 def _add(writing: Writing, key: ApiKey) -> None:
     writing.book.add(key, "created")
-    writing.book.claim(Lookup.API_KEY, key.digest, writing.organization_id)
+    writing.book.claim(Lookup.API_KEY, {key.digest: writing.organization_id})
 
 
 def _valid_scopes(scopes: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -102,7 +102,7 @@ def identify(writing: Writing, user_id: str | None) -> str:
     Raises Conflict(user_id) for one who is.
     """
     identity = writing.new_id(ids.USER) if user_id is None else valid_id("user_id", user_id, ids.USER)
-    home = writing.book.claim(Lookup.USER, identity, writing.organization_id)
+    home = writing.book.claim(Lookup.USER, {identity: writing.organization_id})[identity]
     if home != writing.organization_id and identity != writing.caller.user_id and not writing.caller.is_system:
         raise Conflict("The id belongs to a user of another organization", user_id=identity)
     return identity

@@ -370,14 +370,18 @@ def _require_unique(writing: Writing, kind: type[Fact], lines: Sequence[Line], p
 
 def _claim(writing: Writing, lines: Sequence[Line], problems: Problems) -> None:
     """What is known beyond the organization: users, and entities that are not bound to it."""
-    for line in lines:
-        fact = line.fact
-        if isinstance(fact, Member):
-            writing.book.claim(Lookup.USER, fact.user_id, writing.organization_id)
-        if isinstance(fact, Entity) and not writing.vocabulary.entity_type(fact.entity_type).is_bound:
-            holder = writing.book.claim(Lookup.ENTITY, lookup_key(fact.ref), writing.organization_id)
-            if holder != writing.organization_id:
-                problems.add(line.number, "id", f"{fact.id} is taken")
+    here, types = writing.organization_id, writing.vocabulary
+    if users := {fact.user_id: here for _, fact in lines if isinstance(fact, Member)}:
+        writing.book.claim(Lookup.USER, users)
+    unbound = {
+        lookup_key(fact.ref): number
+        for number, fact in lines
+        if isinstance(fact, Entity) and not types.entity_type(fact.entity_type).is_bound
+    }
+    holders = writing.book.claim(Lookup.ENTITY, dict.fromkeys(unbound, here)) if unbound else {}
+    for key, holder in holders.items():
+        if holder != here:
+            problems.add(unbound[key], "id", f"{key.partition('/')[2]} is taken")
 
 
 def _require_trees(writing: Writing, kind: type[Fact], lines: Sequence[Line]) -> None:

@@ -53,14 +53,6 @@ class ArchiveStatements(MadeOnce):
         here = table.c[_TENANT] == bindparam("tenant")
         return self._get(("count", table.name), lambda: select(func.count()).select_from(table).where(here))
 
-    def look_up(self) -> Prepared:
-        return self._get(
-            "look_up",
-            lambda: select(lookups.c.key, lookups.c.value).where(
-                lookups.c.kind == bindparam("lookup"), self._dialect.is_in(lookups.c.key, "keys")
-            ),
-        )
-
     def known_users(self) -> Prepared:
         table = user_organizations
         return self._get(
@@ -75,11 +67,18 @@ class SqlArchive:
     """See `port.Archive`."""
 
     def __init__(
-        self, dialect: Dialect, statements: ArchiveStatements, session: Session, snapshot: Snapshot, head: Head
+        self,
+        dialect: Dialect,
+        shared: Statements,
+        statements: ArchiveStatements,
+        session: Session,
+        snapshot: Snapshot,
+        head: Head,
     ) -> None:
         self.head = head
         self.snapshot = snapshot
         self._dialect = dialect
+        self._shared = shared
         self._statements = statements
         self._session = session
         self._tenant = snapshot.organization_id
@@ -108,7 +107,7 @@ class SqlArchive:
             yield Version(tuple([row[position] for position in positions]), fact, row[-2], row[-1])
 
     def look_up(self, lookup: Lookup, keys: Collection[str]) -> dict[str, str]:
-        return _looked_up(self._session, self._statements, self._dialect, lookup, keys)
+        return looked_up(self._dialect, self._shared, self._session, lookup, keys)
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
         wanted = self._dialect.list_value(user_ids)
@@ -139,19 +138,11 @@ class SqlArchive:
 class SqlRestoration:
     """See `port.Restoration`. Writers of the organization wait from the beginning on."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        statements: Statements,
-        own_statements: ArchiveStatements,
-        session: Session,
-        organization_id: str,
-    ) -> None:
+    def __init__(self, dialect: Dialect, statements: Statements, session: Session, organization_id: str) -> None:
         self.organization_id = organization_id
         self.tip = EMPTY
         self._dialect = dialect
         self._statements = statements
-        self._own_statements = own_statements
         self._session = session
         values = {_TENANT: organization_id, "revision": 0, "at": 0, "hash": NO_HASH}
         session.run(statements.insert_ignoring(heads), **values)
@@ -193,9 +184,7 @@ class SqlRestoration:
             )
 
     def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
-        rows = [(lookup.value, key, value) for key, value in sorted(values.items())]
-        self._session.insert_rows(self._statements.insert_ignoring(lookups), ("kind", "key", "value"), rows)
-        return _looked_up(self._session, self._own_statements, self._dialect, lookup, values)
+        return claim(self._dialect, self._statements, self._session, lookup, values)
 
     def add_key_uses(self, uses: Mapping[str, Instant]) -> None:
         rows = [{_TENANT: self.organization_id, "key_id": id_, "last_used_at": at} for id_, at in sorted(uses.items())]
@@ -244,8 +233,18 @@ def _key_names(table: Table) -> list[str]:
     return [column.name for column in table.primary_key if column.name != _TENANT]
 
 
-def _looked_up(
-    session: Session, statements: ArchiveStatements, dialect: Dialect, lookup: Lookup, keys: Collection[str]
+def claim(
+    dialect: Dialect, statements: Statements, session: Session, lookup: Lookup, values: Mapping[str, str]
 ) -> dict[str, str]:
-    rows = session.all(statements.look_up(), lookup=lookup.value, keys=dialect.list_value(keys))
+    """As `port.Transaction.claim`. In one order: of two who want the same keys at once the later one waits."""
+    rows = [(lookup.value, key, value) for key, value in sorted(values.items())]
+    session.insert_rows(statements.insert_ignoring(lookups), ("kind", "key", "value"), rows)
+    return looked_up(dialect, statements, session, lookup, values)
+
+
+def looked_up(
+    dialect: Dialect, statements: Statements, session: Session, lookup: Lookup, keys: Collection[str]
+) -> dict[str, str]:
+    """The values of those of the global keys that have one."""
+    rows = session.all(statements.look_up_all(), lookup=lookup.value, keys=dialect.list_value(keys))
     return {str(key): str(value) for key, value in rows}

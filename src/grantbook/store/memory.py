@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from operator import gt, lt
 from threading import RLock
 from typing import Any
@@ -261,11 +262,12 @@ class MemoryTransaction(MemorySnapshot):
         self._close(fact)
         self._changes.append(self._recorder.record(action, fact, None))
 
-    def claim(self, lookup: Lookup, key: str, value: str) -> str:
-        if (lookup, key) not in self._store.lookups:
-            self._store.lookups[lookup, key] = value
-            self._undo.append(lambda: self._store.lookups.pop((lookup, key)))
-        return self._store.lookups[lookup, key]
+    def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
+        lookups = self._store.lookups
+        fresh = {(lookup, key): value for key, value in values.items() if (lookup, key) not in lookups}
+        lookups.update(fresh)
+        self._undo += [partial(lookups.pop, place) for place in fresh]
+        return {key: lookups[lookup, key] for key in values}
 
     def find_response(self, idempotency_key: str) -> StoredResponse | None:
         at, response = self._book.responses.get(idempotency_key, (0, None))

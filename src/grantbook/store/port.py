@@ -398,8 +398,8 @@ class Transaction(Snapshot, Protocol):
     def remove(self, fact: Fact, action: str) -> None:
         """A live fact ends; its history stays. Raises Conflict, here or when the block ends, where none is live."""
 
-    def claim(self, lookup: Lookup, key: str, value: str) -> str:
-        """Set the key if it is free; the value that now holds."""
+    def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
+        """Set those of the global keys that are free; the values that now hold."""
 
     def find_response(self, idempotency_key: str) -> StoredResponse | None:
         """What was answered under this key of this organization in the last day."""

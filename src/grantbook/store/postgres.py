@@ -48,6 +48,8 @@ _POOL_TIMEOUT_S: Final = 10
 _IDLE_TIMEOUT_MS: Final = 60_000
 _HAS_REACHED: Final = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _COPIED_ROWS: Final = 50
+_MANY_ROWS: Final = 1_000
+_IS_NEWS: Final = "SELECT reltuples < %s FROM pg_class WHERE oid = %s::regclass"
 """From so many rows on COPY is faster than single INSERTs in a pipeline."""
 _WAIT_INTERVAL_S: Final = 0.1
 _SETTINGS: Final = {
@@ -222,12 +224,24 @@ class PostgresDialect:
         with cursor.copy(f"COPY {prepared.table} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+        if len(rows) >= _MANY_ROWS:
+            _count_again(cursor, prepared.table, len(rows))
 
-    def drop_indexes(self) -> None:
-        """Nothing: others may write at the same time, and COPY is quick enough."""
+    def filling(self) -> AbstractContextManager[Any]:
+        """Like any other: to make the indexes afterwards takes as long as to keep them meanwhile."""
+        return nullcontext()
 
-    def make_indexes(self) -> None:
-        """Nothing, as none are dropped."""
+
+def _count_again(cursor: Any, table: str, added: int) -> None:
+    """Let the planner know of a table that has more than twice the rows it knew of, or it would read all of it for each
+    of them. It comes to know by itself, but after a minute, too late for what the same transaction asks.
+
+    Of two who tell it at once the second does not wait.
+    """
+    cursor.execute(_IS_NEWS, (added, table))
+    ((is_news,),) = cursor.fetchall()
+    if is_news:
+        cursor.execute(f"ANALYZE (SKIP_LOCKED) {table}")
 
 
 class _Connection(psycopg.Connection[Any]):

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from grantbook.model.facts import Fact, Member, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
-from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, keep_texts
+from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, claim, keep_texts
 from grantbook.store.history import NO_HASH, Recorder
 from grantbook.store.kept import Memory
 from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse
@@ -22,7 +22,7 @@ from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.snapshots import SqlSnapshot
 from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements
-from grantbook.store.tables import changes, heads, lookups, responses, revisions, user_organizations
+from grantbook.store.tables import changes, heads, responses, revisions, user_organizations
 from grantbook.store.texts import KnownTexts, texts_of
 
 _CHANGE_COLUMNS = ("organization_id", *Change.__struct_fields__)
@@ -87,10 +87,8 @@ class SqlTransaction(SqlSnapshot):
         self._close(fact)
         self._changes.append(self._recorder.record(action, fact, None))
 
-    def claim(self, lookup: Lookup, key: str, value: str) -> str:
-        self._session.run(self._statements.insert_ignoring(lookups), kind=lookup.value, key=key, value=value)
-        row = self._session.one(self._statements.look_up(), lookup=lookup.value, looked_up=key)
-        return str(row[0]) if row else value
+    def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
+        return claim(self._dialect, self._statements, self._session, lookup, values)
 
     def find_response(self, idempotency_key: str) -> StoredResponse | None:
         row = self._session.one(
@@ -371,14 +369,8 @@ class SqlStore:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        if self.organization_ids():
+        with nullcontext() if self.organization_ids() else self._dialect.filling():
             yield
-            return
-        self._dialect.drop_indexes()
-        try:
-            yield
-        finally:
-            self._dialect.make_indexes()
 
     def organization_ids(self) -> list[str]:
         return self._strings(self._statements.organization_ids())
@@ -403,13 +395,14 @@ class SqlStore:
     def archive(self, organization_id: str) -> Iterator[SqlArchive]:
         with self._session() as session:
             snapshot = SqlSnapshot(self._dialect, self._statements, session, organization_id, None, self._kept)
-            yield SqlArchive(self._dialect, self._archive_statements, session, snapshot, snapshot.newest)
+            yield SqlArchive(
+                self._dialect, self._statements, self._archive_statements, session, snapshot, snapshot.newest
+            )
 
     @contextmanager
     def restoring(self, organization_id: str) -> Iterator[SqlRestoration]:
         with self._committing() as (session, done):
-            statements = self._statements, self._archive_statements
-            restoration = SqlRestoration(self._dialect, *statements, session, organization_id)
+            restoration = SqlRestoration(self._dialect, self._statements, session, organization_id)
             yield restoration
             restoration.finish()
             done.append(restoration)

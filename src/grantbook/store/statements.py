@@ -160,11 +160,8 @@ class Dialect(Protocol):
     def insert(self, table: Table) -> Any:
         """An INSERT that can be told what to do where the row is there."""
 
-    def drop_indexes(self) -> None:
-        """Drop the indexes that can come late."""
-
-    def make_indexes(self) -> None:
-        """Make those of them that are missing."""
+    def filling(self) -> AbstractContextManager[Any]:
+        """A block that adds very much to a book without any organization."""
 
 
 class Prepared:
@@ -372,6 +369,14 @@ class Statements(MadeOnce):
             "look_up",
             lambda: select(lookups.c.value).where(
                 lookups.c.kind == bindparam("lookup"), lookups.c.key == bindparam("looked_up")
+            ),
+        )
+
+    def look_up_all(self) -> Prepared:
+        return self._get(
+            "look_up_all",
+            lambda: select(lookups.c.key, lookups.c.value).where(
+                lookups.c.kind == bindparam("lookup"), self._dialect.is_in(lookups.c.key, "keys")
             ),
         )
 

@@ -20,17 +20,22 @@ NAMED_KINDS: Final = frozenset(
 
 def texts_of(changes: Sequence[Change]) -> set[ToldText]:
     """Every text of the changes that can be searched for."""
-    ids = {change.subject_id for change in changes}
-    ids.update(change.actor_id for change in changes)
-    ids.update(change.target_id for change in changes if change.target_id is not None)
-    words = {change.action for change in changes} | {change.subject_type for change in changes}
-    found = {ToldText("id", text, "") for text in ids} | {ToldText("word", text, "") for text in words}
-    found.update(
-        ToldText("reason", change.reason, change.subject_id) for change in changes if change.reason is not None
-    )
+    ids: set[str | None] = set()
+    words: set[str] = set()
+    reasons: set[tuple[str, str]] = set()
+    names: set[tuple[str, str]] = set()
     for change in changes:
+        subject_id = change.subject_id
+        ids.update((subject_id, change.actor_id, change.target_id))
+        words.update((change.action, change.subject_type))
+        if change.reason is not None:
+            reasons.add((change.reason, subject_id))
         if change.kind in NAMED_KINDS:
-            found.update(ToldText("name", text, change.subject_id) for text in _names(change.before, change.after))
+            names.update((name, subject_id) for name in _names(change.before, change.after))
+    found = {ToldText("id", text, "") for text in ids if text is not None}
+    found.update(ToldText("word", text, "") for text in words)
+    found.update(ToldText("reason", *each) for each in reasons)
+    found.update(ToldText("name", *each) for each in names)
     return found
 
 
