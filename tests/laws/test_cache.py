@@ -139,7 +139,23 @@ def test_what_was_loaded_ahead_is_of_now(
             with cache:
                 cache._facts_of(world.organization_id).take_over(copy, told)
             meanwhile()
-        require_agreement(cache, world.with_facts(live), NOW, data.draw(st.sampled_from((1, len(world.pairs)))))
+        at, size = data.draw(st.sampled_from(MOMENTS)), data.draw(st.sampled_from((1, len(world.pairs))))
+        require_agreement(cache, world.with_facts(live), at, size)
+    cache.close()
+    ahead.close()
+
+
+def test_a_grant_that_was_loaded_ahead_ends_when_it_is_to_end(store: Store) -> None:
+    ref = EntityRef("vector_store", "vs_1")
+    facts = [organization(), entity(ref, owner=user("usr_nobody"), mode="private"), member("usr_1"), member("usr_2")]
+    deposit(store, ORGANIZATION, [*facts, grant(ref, user("usr_1"), "read", expires_at=NOW + DAY)])
+    cache, ahead = FactCache(store, BUILT_IN, 1 << 30), FactCache(store, BUILT_IN, 1 << 30)
+    with cache, ahead:
+        facts_now = cache.current(ORGANIZATION)
+        copy = facts_now.copy_into(ahead, [("usr_1", ref)])
+        assert facts_now.rank("usr_2", ref, NOW) == NONE  # meanwhile: both hold a part of the grants
+        assert facts_now.take_over(copy, copy.load_ahead([("usr_1", ref)]))
+        assert [facts_now.rank("usr_1", ref, at) for at in (NOW, NOW + DAY, NOW)] == [0, NONE, 0]
     cache.close()
     ahead.close()
 
@@ -330,7 +346,7 @@ def require_changes_seen(cache: FactCache, world: World, data: st.DataObject, wr
 
 
 def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -> None:
-    """Every pair, so many at a time: the rung, and for those that are known the paths."""
+    """Every pair, so many at a time and by itself: the rung, and for those that are known the paths."""
     facts = Facts.of(world.organization_id, world.facts)
     for first in range(0, len(world.pairs), batch):
         pairs = world.pairs[first : first + batch]
@@ -339,6 +355,9 @@ def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -
         assert found == [expected_rank(facts, world, pair, at) for pair in pairs]
     with cache:
         held = cache.current(world.organization_id)
+        assert [held.rank(*pair, at) for pair in world.pairs] == [
+            expected_rank(facts, world, pair, at) for pair in world.pairs
+        ]
         for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
             if rank >= NONE:
                 assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)

@@ -63,6 +63,8 @@ class HeldFacts:
         self._entities: dict[tuple[str, str], HeldEntity] = {}
         self._older_users: dict[str, HeldUser] = {}
         self._older_entities: dict[tuple[str, str], HeldEntity] = {}
+        self._answers: dict[Pair, tuple[int, Instant, Instant]] = {}
+        """Rungs that single questions were answered with, and from when until when; good until something changes."""
         self._names: dict[str, str] = {}
         self._groups = HeldGroups(cache.present, organization_id, self._names)
         self._shape = 0
@@ -120,6 +122,8 @@ class HeldFacts:
             entity.grants[name] = HeldGrant(
                 entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
             )
+            if starts_at is not None or expires_at is not None:
+                entity.is_timed = True
             known += 1
         self._cache.spent_bytes += GRANT_BYTES * known
 
@@ -151,6 +155,7 @@ class HeldFacts:
         """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
         self._older_users, self._users = self._users, {}
         self._older_entities, self._entities = self._entities, {}
+        self._answers.clear()
         self._names.clear()
         self._groups.clear()
         self._shape += 1
@@ -160,6 +165,7 @@ class HeldFacts:
     # Changes
 
     def _learn(self, news: News) -> None:
+        self._answers.clear()
         if news.notices is None:
             self._forget(is_deleted=news.is_deleted)
         else:
@@ -264,6 +270,7 @@ class HeldFacts:
             elif not mine.is_whole:
                 mine.grants |= theirs.grants
                 mine.was_probed, mine.is_wide = theirs.was_probed, theirs.is_wide
+                mine.is_timed |= theirs.is_timed
                 for name in theirs.sources or ():
                     mine.add_source(name)
                 if theirs.sources is None:

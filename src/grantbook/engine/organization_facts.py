@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from grantbook.engine.held import (
+    FOREVER,
     NONE,
     HeldEntity,
     HeldUser,
@@ -34,6 +35,8 @@ _NOT_HELD: Final = -4
 _MAX_NOTICES: Final = 5_000
 _MAX_WHOLE: Final = 1_000
 _MAX_PROBED: Final = 32
+_MAX_ANSWERS: Final = 10_000
+_ANSWER_BYTES: Final = 300
 
 
 class TooMuchToLoad(Exception):
@@ -50,10 +53,38 @@ class OrganizationFacts(HeldFacts):
     # Questions
 
     def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
-        """The one of `ranks` for one pair."""
-        user, entity = self._users.get(user_id), self._entities.get(ref)
-        if user is not None and entity is not None and entity.is_plain and user.is_known and not self.is_deleted:
-            return rank_of(user, entity, at)
+        """The one of `ranks` for one pair; it is kept, for most are asked for again."""
+        answer = self._answers.get((user_id, ref))
+        if answer is not None and answer[1] <= at < answer[2]:
+            return answer[0]
+        rank = self._rank(user_id, ref, at)
+        if rank >= NONE:
+            self._keep_answer(self._users[user_id], self._expect(ref), rank, at)
+        return rank
+
+    def _keep_answer(self, user: HeldUser, entity: HeldEntity, rank: int, at: Instant) -> None:
+        if len(self._answers) >= _MAX_ANSWERS:
+            self._answers.clear()
+        since, until = (0, FOREVER) if entity.is_plain and not entity.is_timed else self._span(user, entity, at)
+        self._answers[user.id, entity.ref] = (rank, since, until)
+        self._cache.spent_bytes += _ANSWER_BYTES
+
+    def _span(self, user: HeldUser, entity: HeldEntity, at: Instant) -> tuple[Instant, Instant]:
+        """From when until when, around this moment, no window of a grant to the user begins or ends."""
+        since, until = 0, FOREVER
+        for holder, _ in self._holders(entity) or ():
+            if not holder.is_timed:
+                continue
+            for name in holder.grants.keys() & user.who:
+                grant = holder.grants[name]
+                for moment in () if grant is None else (grant.starts_at, grant.expires_at):
+                    if moment <= at:
+                        since = max(since, moment)
+                    else:
+                        until = min(until, moment)
+        return since, until
+
+    def _rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
         rank = self._held_rank(user_id, ref, at)
         if rank == _NOT_HELD:
             with self._reading() as version:
