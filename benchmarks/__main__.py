@@ -50,7 +50,7 @@ def main() -> int:
             only=options.beside,
         )
     if options.big:
-        tables += big.run(options.directory, organizations_=options.big, seed=options.seed)
+        tables += big.run(options.directory, organizations_=options.big, seed=options.seed, only=options.beside)
     now = datetime.now(UTC)
     facts = {"date": f"{now:%Y-%m-%d}", "grants": f"{options.grants:,}", "seed": str(options.seed)}
     facts |= machine.description() | {"load before": f"{busy:.1f}", "took": f"{time.perf_counter() - begin:.0f} s"}
@@ -85,7 +85,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Grantbook on embedded SQLite.")
     every = (*PARTS, _DIRECTORY, _FEED, _PEERS)
     parser.add_argument("--only", type=_parts, default=None, help=f"some of {','.join(every)}")
-    parser.add_argument("--beside", type=_names, default=(), help="only these systems in peers: grantbook,spicedb ...")
+    parser.add_argument("--beside", type=_names, default=(), help="only these peers, or databases of --big")
     parser.add_argument("--big", type=int, nargs="?", const=1_000, help="a book of so many organizations (1,000)")
     parser.add_argument("--grants", type=int, default=200_000, help="grants in the large book (default: 200,000)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a line (default: 3)")

@@ -1,19 +1,23 @@
-"""SQLite beside PostgreSQL: one server process on each, the same world, the same questions, in one run.
+"""SQLite beside PostgreSQL: one server process on each, the same world, the same questions, in one run; and two on one.
 
 A check that is cold is about a user and an entity that nobody asked about since the server started.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from statistics import median
 from typing import Final
 
 from benchmarks import books, importing, servers
 from benchmarks.books import Book
-from benchmarks.machine import SERVER_CORE, cpu_seconds, memory_mb, pinned
+from benchmarks.machine import CLIENT_CORE, SERVER_CORE, cpu_seconds, memory_mb, pinned
 from benchmarks.parts import Bench
 from benchmarks.peers.postgres import Postgres
 from benchmarks.questions import Question, Questions
-from benchmarks.report import Table
+from benchmarks.report import Table, reached
 from benchmarks.servers import Load, Request, Server
 from benchmarks.world import ORGANIZATION_ID, World
 from grantbook.store.schema import Schema
@@ -21,6 +25,9 @@ from grantbook.store.schema import Schema
 _MANY: Final = 32
 _APART: Final = 4_000
 _IMPORTED: Final = 2.5
+_DIFFERENT: Final = 500
+_ROUNDS: Final = 3
+_TWO_SERVERS: Final = 1.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,7 @@ def run(bench: Bench) -> list[Table]:
         traffic = _Traffic(bench)
         traffic.measure(Database(name="SQLite", pid=None), bench.large)
         traffic.measure(Database(name="PostgreSQL", pid=postgres.pid), on_postgres)
-        return [*traffic.tables(), _imports(bench, postgres)]
+        return [*traffic.tables(), _two_servers(bench, on_postgres), _imports(bench, postgres)]
     finally:
         postgres.stop()
 
@@ -79,7 +86,7 @@ class _Traffic:
                 self._rows.append(("check, cold", database.name, clients, load, database.used_s() - before))
 
     def _add(self, database: Database, server: Server, name: str, question: Question, clients: int) -> None:
-        count = 12_000 if question.writes else 500
+        count = 12_000 if question.writes else _DIFFERENT
         requests = [question.request(number) for number in range(count)]
         before = database.used_s()
         load = server.load(requests, self._bench.directory, clients=clients, seconds=self._bench.seconds)
@@ -124,6 +131,43 @@ def _apart(world: World) -> list[Request]:
         )
         for user, ref in zip(world.users[:_APART], world.entities, strict=False)
     ]
+
+
+def _two_servers(bench: Bench, book: Book) -> Table:
+    """One of two servers asked alone, and both at once: each has a core, which its clients and it share."""
+    check = Questions(book.world).checks()[0]
+    requests = [check.request(number) for number in range(_DIFFERENT)]
+    cores = (SERVER_CORE, CLIENT_CORE)
+    places = [bench.directory / f"core{core}" for core in cores]
+    one, two = list[float](), list[tuple[float, ...]]()
+    first = check.request(0)
+    with (
+        servers.grantbook(book, first, core=cores[0]) as near,
+        servers.grantbook(book, first, core=cores[1]) as far,
+        ThreadPoolExecutor(len(cores)) as pool,
+    ):
+
+        def load(server: Server, core: int, place: Path, seconds: float) -> float:
+            place.mkdir(exist_ok=True)
+            return server.load(requests, place, clients=_MANY, seconds=seconds, core=core).per_s
+
+        for turn in (near, cores[0], places[0]), (far, cores[1], places[1]):
+            load(*turn, 1)  # what is asked is then known
+        for _ in range(_ROUNDS):
+            one.append(load(near, cores[0], places[0], bench.seconds))
+            both = pool.map(load, (near, far), cores, places, repeat(bench.seconds))
+            two.append(tuple(both))
+    table = Table(
+        "G. Servers on one PostgreSQL, each on a core of its own with its 32 clients, checks asked before",
+        ("servers", "checks/s on core 0", "on core 1", "together", "of one", "to reach"),
+        note=f"The database is on core 0. The middle one of {_ROUNDS} rounds, in each of which one server is asked "
+        "alone (the other waits) and then both at once.",
+    )
+    alone, together = median(one), sorted(two, key=sum)[_ROUNDS // 2]
+    ratio = median(sum(both) / single for single, both in zip(one, two, strict=True))
+    table.add("one", alone, None, alone, 1, None)
+    table.add("two", *together, sum(together), ratio, reached(ratio, _TWO_SERVERS))
+    return table
 
 
 def _imports(bench: Bench, postgres: Postgres) -> Table:

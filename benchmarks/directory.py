@@ -109,6 +109,6 @@ def _claim_rules(book: Book, rule_ids: Sequence[str]) -> None:
     """Addresses of rules do not name the organization."""
     desk = book.open()
     with desk.store.transaction(ORGANIZATION_ID, Author(actor_id=books.OWNER.user_id)) as writing:
-        for id_ in rule_ids:
-            writing.claim(Lookup.ENTITY, lookup_key(EntityRef("rule", id_)), ORGANIZATION_ID)
+        keys = (lookup_key(EntityRef("rule", id_)) for id_ in rule_ids)
+        writing.claim(Lookup.ENTITY, dict.fromkeys(keys, ORGANIZATION_ID))
     desk.close()

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks import books, directory_world
 from benchmarks.machine import SERVER_CORE, pinned
-from benchmarks.report import Table, shown
+from benchmarks.report import Table, reached
 from benchmarks.world import ORGANIZATION_ID, OWNER_ID
 from grantbook.cli import lines
 from grantbook.model.facts import Fact, Grant, Member, Organization, Role, RoleAssignment
@@ -52,7 +52,7 @@ def table(directory: Path, grants: int, seed: int = 2026) -> Table:
         ("grants alone", grants, alone),
     ):
         rate = count / took.wall_s
-        target = f">= {shown(TARGET_PER_S)}: {'yes' if rate >= TARGET_PER_S else 'NO'}" if took is alone else None
+        target = reached(rate, TARGET_PER_S) if took is alone else None
         result.add(what, took.wall_s, took.cpu_s, rate, count / took.cpu_s, target)
     result.add("the same grants by bare sqlite3, no history", grants / bare, None, bare, None, None)
     return result

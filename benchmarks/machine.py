@@ -43,6 +43,12 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return used.rss / 1e6, used.uss / 1e6
 
 
+def anonymous_mb(pid: int) -> float:
+    """Megabytes of the process without files: pages of a mapped database are the system's, which takes them back."""
+    used = psutil.Process(pid).memory_info()
+    return float(used.rss - used.shared) / 1e6
+
+
 def description() -> dict[str, str]:
     """What a reader needs to compare runs, and nothing that names the machine."""
     packages = ("uvicorn", "uvloop", "httptools", "fastapi", "msgspec", "sqlalchemy")

@@ -54,6 +54,11 @@ def verdict(measured: float, target: float) -> str:
     return f"< {shown(target)}: {'yes' if measured < target else 'NO'}"
 
 
+def reached(measured: float, target: float) -> str:
+    """Whether there is as much as there shall be at least."""
+    return f">= {shown(target)}: {'yes' if measured >= target else 'NO'}"
+
+
 def write(directory: Path, name: str, facts: dict[str, str], tables: Sequence[Table]) -> str:
     """Write `name`.md and `name`.json into the directory; the Markdown."""
     head = ", ".join(f"{key} {value}" for key, value in facts.items())

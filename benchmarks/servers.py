@@ -23,7 +23,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 _SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 _ONCE: Final = Path(__file__).parent / "peers" / "once.py"
 _PATIENCE_S: Final = 60.0
-_PIN: Final = f"import os; os.sched_setaffinity(0, [{SERVER_CORE}]); "
+_PIN: Final = "import os; os.sched_setaffinity(0, [{core}]); "
 _HELLO: Final = (
     _PIN + "import uvicorn; uvicorn.run('benchmarks.hello:app', port={port}, log_level='warning', access_log=False,"
     " server_header=False)"
@@ -77,16 +77,23 @@ class Server:
             connection.close()
 
     def load(
-        self, requests: Sequence[Request], directory: Path, *, clients: int, seconds: float, key: str | None = None
+        self,
+        requests: Sequence[Request],
+        directory: Path,
+        *,
+        clients: int,
+        seconds: float,
+        key: str | None = None,
+        core: int = CLIENT_CORE,
     ) -> Load:
-        """Send the requests in turn for that long. Raises RuntimeError when one is refused or breaks."""
+        """Send the requests in turn that long from that core. Raises RuntimeError when one is refused or breaks."""
         script = directory / "requests.tsv"
         script.write_text("".join(f"{each.method}\t{each.path}\t{each.body}\n" for each in requests))
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--latency", "--timeout", "20s"]
         address = f"http://127.0.0.1:{self.port}"
         before = cpu_seconds(self.pid)
         done = subprocess.run(
-            [*_on_core(CLIENT_CORE), *command, "-s", str(_SCRIPT), address, "--", str(script)],
+            [*_on_core(core), *command, "-s", str(_SCRIPT), address, "--", str(script)],
             capture_output=True,
             text=True,
             check=True,
@@ -127,15 +134,18 @@ class Server:
 @contextmanager
 def hello() -> Iterator[Server]:
     """The yardstick, on uvicorn as Grantbook is."""
-    with _running(_HELLO.format(port=(port := _free_port())), port, Request("GET", "/"), "none") as server:
+    port = _free_port()
+    with _running(_HELLO.format(core=SERVER_CORE, port=port), port, Request("GET", "/"), "none") as server:
         yield server
 
 
 @contextmanager
-def grantbook(book: Book, first: Request, **settings: Any) -> Iterator[Server]:
+def grantbook(book: Book, first: Request, *, core: int = SERVER_CORE, **settings: Any) -> Iterator[Server]:
     """`grantbook serve` with one worker on the book; it has started when it answers `first`."""
     port = _free_port()
-    code = _GRANTBOOK.format(settings={"database": book.url, "port": port, "log_level": "warning", **settings})
+    code = _GRANTBOOK.format(
+        core=core, settings={"database": book.url, "port": port, "log_level": "warning", **settings}
+    )
     with _running(code, port, first, book.key) as server:
         yield server
 

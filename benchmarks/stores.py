@@ -91,7 +91,7 @@ class Home:
                 with self.desk.store.transaction(f"org_{client % organizations_}", _AUTHOR) as book:
                     book.add(_grant(number), "granted")
                     if claims:
-                        book.claim(Lookup.USER, f"usr_{number}", ORGANIZATION_ID)
+                        book.claim(Lookup.USER, {f"usr_{number}": ORGANIZATION_ID})
                         book.add(_member(number), "added")
                 made += 1
             return made

@@ -77,9 +77,9 @@ class GrantbookServer(ServerPeer):
             case Work.COLD:
                 return Requests([_post("check", wire_check(each)) for each in asked.cold])
             case Work.HUNDRED:
-                return Requests([_post("check/batch", _wire_batch(each)) for each in asked.hundreds], 100)
+                return Requests([_post("check/batch", wire_batch(each)) for each in asked.hundreds], 100)
             case Work.THOUSAND:
-                return Requests([_post("check/batch", _wire_batch(each)) for each in asked.thousands], 1_000)
+                return Requests([_post("check/batch", wire_batch(each)) for each in asked.thousands], 1_000)
             case Work.PAGE:
                 return Requests([_get("entities", user_id=each, limit=100) for each in asked.users])
             case Work.ENTITIES:
@@ -95,7 +95,7 @@ class GrantbookServer(ServerPeer):
         return f"in pages of {self._page:,}" if work in {Work.ENTITIES, Work.USERS} else ""
 
     def _check_batch(self, questions: Sequence[Question]) -> list[bool]:
-        found = self._json.post(f"{_ACCESS}/check/batch", _wire_batch(questions))
+        found = self._json.post(f"{_ACCESS}/check/batch", wire_batch(questions))
         return [each["allowed"] for each in found["results"]]
 
     def _largest_page(self) -> int:
@@ -122,9 +122,9 @@ class GrantbookServer(ServerPeer):
         return Requests(pages, len(lists) / len(pages))
 
 
-def serve(database: str, port: int) -> list[str]:
+def serve(database: str, port: int, *options: str) -> list[str]:
     """The command line of a server with one worker."""
-    return [sys.executable, "-m", "grantbook", "serve", "--database", database, "--port", str(port)]
+    return [sys.executable, "-m", "grantbook", "serve", "--database", database, "--port", str(port), *options]
 
 
 def book_facts(world: World) -> Facts:
@@ -216,7 +216,8 @@ def wire_check(question: Question) -> dict[str, str]:
     }
 
 
-def _wire_batch(questions: Sequence[Question]) -> dict[str, object]:
+def wire_batch(questions: Sequence[Question]) -> dict[str, object]:
+    """The body of a batch."""
     return {"checks": [wire_check(each) for each in questions]}
 
 

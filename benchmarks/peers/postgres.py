@@ -29,12 +29,13 @@ _UNPRIVILEGED: Final = "nobody"
 
 
 class Postgres:
-    """A new cluster. PostgreSQL refuses to run as root, so there it runs as nobody. Raises Missing."""
+    """A new cluster, in a directory that `nobody` may enter: PostgreSQL refuses to run as root, so there it runs as
+    nobody. Raises Missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         programs = {name: setup.postgres(name) for name in ("initdb", "postgres")}
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
-        self._place = Path(tempfile.mkdtemp(prefix="benchmarks-postgres-"))
+        self._place = Path(tempfile.mkdtemp(prefix="benchmarks-postgres-", dir=directory))
         if self._user:
             shutil.chown(self._place, self._user)
         data = self._place / "data"
