@@ -153,9 +153,11 @@ def test_a_grant_that_was_loaded_ahead_ends_when_it_is_to_end(store: Store) -> N
     with cache, ahead:
         facts_now = cache.current(ORGANIZATION)
         copy = facts_now.copy_into(ahead, [("usr_1", ref)])
-        assert facts_now.rank("usr_2", ref, NOW) == NONE  # meanwhile: both hold a part of the grants
+        for _ in range(3):  # meanwhile: both hold a part of the grants
+            assert facts_now.rank("usr_2", ref, NOW) == NONE
         assert facts_now.take_over(copy, copy.load_ahead([("usr_1", ref)]))
-        assert [facts_now.rank("usr_1", ref, at) for at in (NOW, NOW + DAY, NOW)] == [0, NONE, 0]
+        for at, rank in ((NOW, 0), (NOW, 0), (NOW + DAY, NONE), (NOW, 0)):
+            assert facts_now.rank("usr_1", ref, at) == rank
     cache.close()
     ahead.close()
 
@@ -355,9 +357,9 @@ def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -
         assert found == [expected_rank(facts, world, pair, at) for pair in pairs]
     with cache:
         held = cache.current(world.organization_id)
-        assert [held.rank(*pair, at) for pair in world.pairs] == [
-            expected_rank(facts, world, pair, at) for pair in world.pairs
-        ]
+        expected = [expected_rank(facts, world, pair, at) for pair in world.pairs]
+        for _ in range(3):  # it is kept when it is asked for again
+            assert [held.rank(*pair, at) for pair in world.pairs] == expected
         for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
             if rank >= NONE:
                 assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)

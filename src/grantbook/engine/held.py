@@ -52,8 +52,9 @@ class HeldEntity(msgspec.Struct):
 
     `grants` says None where it is known that there is no grant; what it does not mention is known only if `is_whole`.
     `holders` is what contains it, itself first, each with its chain; good while `shape` is that of the organization.
-    All of them are whole where `settled` is that too. `is_plain`: whole, and nothing contains it. `is_timed`: maybe one
-    of the grants has a window.
+    All of them are whole where `settled` is that too. `is_plain`: whole, and nothing contains it. `moments` are
+    those at which a window of its grants begins or ends, and maybe more.
+    `answers` are rungs of users, good from `since` until `until`, while nothing changed since `answered`.
     `sources` are all whom it is owned by, open to, listed for or granted to, except users whom a grant names, and maybe
     more; None where they are too many to go through.
     """
@@ -75,7 +76,11 @@ class HeldEntity(msgspec.Struct):
     is_plain: bool = False
     is_wide: bool = False
     was_probed: bool = False
-    is_timed: bool = False
+    moments: frozenset[Instant] = frozenset()
+    answers: dict[str, int] = {}
+    answered: int = -1
+    since: Instant = 0
+    until: Instant = 0
     holders: "Holders" = ()
     shape: int = -1
     settled: int = -1

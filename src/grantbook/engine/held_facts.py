@@ -1,6 +1,6 @@
 """What is held in memory of one organization, all of it at one revision, and how changes are applied to it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +23,7 @@ USER_BYTES: Final = 600
 ENTITY_BYTES: Final = 700
 NAME_BYTES: Final = 100
 GRANT_BYTES: Final = 200
+ANSWER_BYTES: Final = 150
 _ABOUT_RIGHTS: Final = frozenset({"Organization", "Member", "Role", "RoleAssignment", "ApiKey"})
 _EPOCHS: Final = count()
 
@@ -63,8 +64,8 @@ class HeldFacts:
         self._entities: dict[tuple[str, str], HeldEntity] = {}
         self._older_users: dict[str, HeldUser] = {}
         self._older_entities: dict[tuple[str, str], HeldEntity] = {}
-        self._answers: dict[Pair, tuple[int, Instant, Instant]] = {}
-        """Rungs that single questions were answered with, and from when until when; good until something changes."""
+        self._changed = 0
+        """How often anything changed that answers follow from."""
         self._names: dict[str, str] = {}
         self._groups = HeldGroups(cache.present, organization_id, self._names)
         self._shape = 0
@@ -123,9 +124,15 @@ class HeldFacts:
                 entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
             )
             if starts_at is not None or expires_at is not None:
-                entity.is_timed = True
+                self._add_moments(entity, {starts_at or 0, FOREVER if expires_at is None else expires_at})
             known += 1
         self._cache.spent_bytes += GRANT_BYTES * known
+
+    def _add_moments(self, entity: HeldEntity, moments: Set[Instant]) -> None:
+        """What was answered about the entity, and about what it contains, was to be good beyond them."""
+        if not moments <= entity.moments:
+            entity.moments |= moments
+            self._changed += 1
 
     def _user(self, user_id: str) -> HeldUser | None:
         found = self._users.get(user_id)
@@ -155,7 +162,7 @@ class HeldFacts:
         """What was touched since the last time becomes the older half, and that goes; whether anything is left."""
         self._older_users, self._users = self._users, {}
         self._older_entities, self._entities = self._entities, {}
-        self._answers.clear()
+        self._changed += 1
         self._names.clear()
         self._groups.clear()
         self._shape += 1
@@ -165,7 +172,7 @@ class HeldFacts:
     # Changes
 
     def _learn(self, news: News) -> None:
-        self._answers.clear()
+        self._changed += 1
         if news.notices is None:
             self._forget(is_deleted=news.is_deleted)
         else:
@@ -270,7 +277,7 @@ class HeldFacts:
             elif not mine.is_whole:
                 mine.grants |= theirs.grants
                 mine.was_probed, mine.is_wide = theirs.was_probed, theirs.is_wide
-                mine.is_timed |= theirs.is_timed
+                self._add_moments(mine, theirs.moments)
                 for name in theirs.sources or ():
                     mine.add_source(name)
                 if theirs.sources is None:
@@ -279,4 +286,4 @@ class HeldFacts:
 
 def _unlinked(entity: HeldEntity, grants: dict[str, HeldGrant | None]) -> HeldEntity:
     """The entity with these grants, for facts in which other objects contain it."""
-    return replace(entity, grants=grants, holders=(), shape=-1, settled=-1)
+    return replace(entity, grants=grants, holders=(), shape=-1, settled=-1, answers={}, answered=-1)

@@ -18,7 +18,7 @@ from grantbook.engine.held import (
     rank_of,
     rank_within,
 )
-from grantbook.engine.held_facts import ENTITY_BYTES, NAME_BYTES, USER_BYTES, HeldFacts, News, Pair
+from grantbook.engine.held_facts import ANSWER_BYTES, ENTITY_BYTES, NAME_BYTES, USER_BYTES, HeldFacts, News, Pair
 from grantbook.engine.lists import Lists
 from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
@@ -35,8 +35,6 @@ _NOT_HELD: Final = -4
 _MAX_NOTICES: Final = 5_000
 _MAX_WHOLE: Final = 1_000
 _MAX_PROBED: Final = 32
-_MAX_ANSWERS: Final = 10_000
-_ANSWER_BYTES: Final = 300
 
 
 class TooMuchToLoad(Exception):
@@ -53,36 +51,31 @@ class OrganizationFacts(HeldFacts):
     # Questions
 
     def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
-        """The one of `ranks` for one pair; it is kept, for most are asked for again."""
-        answer = self._answers.get((user_id, ref))
-        if answer is not None and answer[1] <= at < answer[2]:
-            return answer[0]
+        """The one of `ranks` for one pair; it is kept with the entity, for most are asked for again."""
+        entity = self._entities.get(ref)
+        if entity is not None and entity.answered == self._changed and entity.since <= at < entity.until:
+            rank = entity.answers.get(user_id)
+            if rank is not None:
+                return rank
         rank = self._rank(user_id, ref, at)
         if rank >= NONE:
-            self._keep_answer(self._users[user_id], self._expect(ref), rank, at)
+            self._keep_answer(self._users[user_id].id, self._expect(ref), rank, at)
         return rank
 
-    def _keep_answer(self, user: HeldUser, entity: HeldEntity, rank: int, at: Instant) -> None:
-        if len(self._answers) >= _MAX_ANSWERS:
-            self._answers.clear()
-        since, until = (0, FOREVER) if entity.is_plain and not entity.is_timed else self._span(user, entity, at)
-        self._answers[user.id, entity.ref] = (rank, since, until)
-        self._cache.spent_bytes += _ANSWER_BYTES
-
-    def _span(self, user: HeldUser, entity: HeldEntity, at: Instant) -> tuple[Instant, Instant]:
-        """From when until when, around this moment, no window of a grant to the user begins or ends."""
-        since, until = 0, FOREVER
-        for holder, _ in self._holders(entity) or ():
-            if not holder.is_timed:
-                continue
-            for name in holder.grants.keys() & user.who:
-                grant = holder.grants[name]
-                for moment in () if grant is None else (grant.starts_at, grant.expires_at):
+    def _keep_answer(self, user_id: str, entity: HeldEntity, rank: int, at: Instant) -> None:
+        if entity.answered != self._changed:  # the first question since then, and maybe the last
+            entity.answered, entity.until = self._changed, 0
+            return
+        if not entity.since <= at < entity.until:
+            entity.answers, entity.since, entity.until = {}, 0, FOREVER
+            for holder, _ in self._holders(entity) or ():
+                for moment in holder.moments:
                     if moment <= at:
-                        since = max(since, moment)
+                        entity.since = max(entity.since, moment)
                     else:
-                        until = min(until, moment)
-        return since, until
+                        entity.until = min(entity.until, moment)
+        entity.answers[user_id] = rank
+        self._cache.spent_bytes += ANSWER_BYTES
 
     def _rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
         rank = self._held_rank(user_id, ref, at)
