@@ -168,7 +168,7 @@ class SqlPresent(ABC):
     def end(self, error: BaseException | None) -> None:
         """The other end of `begin`, after an error of the driver too. Raises StoreUnavailable."""
         try:
-            self._cursor.execute("ROLLBACK")
+            self._cursor.execute("COMMIT")  # as `Session.close` does
         except self._dialect.errors as worse:
             error = worse
         if isinstance(error, self._dialect.errors):

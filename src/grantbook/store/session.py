@@ -60,6 +60,7 @@ class Session:
     def __init__(self, dialect: Dialect, *, writes: bool, engine: Engine | None = None) -> None:
         """On the dialect's own engine, unless another is given."""
         self._dialect = dialect
+        self._writes = writes
         self._is_broken = False
         self._error: BaseException | None = None
         with self._translated():
@@ -160,9 +161,15 @@ class Session:
         return None
 
     def close(self) -> None:
-        """Give the connection back, unless it may be broken; what was not committed is undone."""
+        """Give the connection back, unless it may be broken; what was not committed is undone.
+
+        Who only read commits: after a rollback the driver of PostgreSQL would prepare every statement anew.
+        """
         try:
-            self._connection.rollback()  # the pool would do it too, and tell the log where that fails
+            if self._writes:
+                self._connection.rollback()  # the pool would do it too, and tell the log where that fails
+            else:
+                self._connection.commit()
         except self._dialect.errors as error:
             self._error = self._error or error
         if self._error is not None:
