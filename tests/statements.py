@@ -21,7 +21,7 @@ TENANT: Final = "tenant"
 EVERYWHERE: Final = {
     ("heads.organization_id",): "organization_ids, for those who look after the whole book",
     ("user_organizations.user_id",): "known_users, which of many ids belong to anybody at all",
-    ("lookups.key", "lookups.value"): "an archive's global keys, many at once, for those who look after the whole book",
+    ("lookups.key", "lookups.value"): "global keys, many at once, of an archive or an import",
 }
 """The only statements that ask every machine: each reads these columns of one table, and nothing else."""
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,14 +13,32 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 
 from grantbook.bootstrap import open_store
+from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.held import NONE
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.facts import EntityRef, Member
+from grantbook.model.vocabulary import BUILT_IN
 from grantbook.store.port import Store, Transaction
 from grantbook.store.postgres import open_postgres
 from grantbook.store.schema import Schema
+from grantbook.store.session import rows_of
 from grantbook.store.tables import SCHEMA_VERSION, metadata
 from tests import postgres
-from tests.worlds import AUTHOR, FACTS_OF_EVERY_KIND, ORGANIZATION, FakeClock, contains, contents, deposit, member
+from tests.worlds import (
+    AUTHOR,
+    FACTS_OF_EVERY_KIND,
+    NOW,
+    ORGANIZATION,
+    FakeClock,
+    contains,
+    contents,
+    deposit,
+    entity,
+    grant,
+    member,
+    organization,
+    user,
+)
 
 _PATIENCE_S = 30
 _INNER = EntityRef("vector_store", "vs_1")
@@ -147,6 +166,29 @@ def test_very_many_facts_are_known_to_the_planner_when_the_same_transaction_asks
 def _contain(book: Transaction, count: int) -> None:
     for number in range(count):
         book.add(contains(EntityRef("knowledge_slice", f"kslice_{number}"), _INNER), "added")
+
+
+def test_a_batch_about_many_entities_asks_few_statements(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each crosses a network."""
+    refs = [EntityRef("vector_store", f"vs_{number}") for number in range(100)]
+    grants = [grant(ref, user("usr_1"), "read") for ref in refs[::2]]
+    things = [entity(ref, owner=user("usr_nobody"), mode="private") for ref in refs]
+    deposit(stores[0], ORGANIZATION, [organization(), member("usr_1"), *things, *grants])
+    asked: list[Any] = []
+
+    def counted(*statement: Any) -> list[Any]:
+        asked.append(statement)
+        return rows_of(*statement)
+
+    monkeypatch.setattr("grantbook.store.present.rows_of", counted)
+    cache = FactCache(stores[0], BUILT_IN, 1 << 30)
+    with cache:
+        ranks = cache.current(ORGANIZATION).ranks([("usr_1", ref) for ref in refs], NOW)
+    cache.close()
+    assert ranks == [0, NONE] * 50
+    assert len(asked) < 15
 
 
 class Pair:

@@ -289,13 +289,17 @@ class OrganizationFacts(HeldFacts):
         self._load_grants_to(wanted)
 
     def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
-        """Those to these alone the first time, which may be the last; the next time all, unless they are very many."""
+        """Those to these alone the first time, which may be the last; the next time all, unless they are very many.
+
+        Of several entities all from the first time on, where each question crosses a network.
+        """
         entities = {ref: self._expect(ref) for ref in wanted}
+        are_together = len(wanted) > 1 and not self._present.is_local
         self._load_whole(
             [
                 entity
                 for ref, entity in entities.items()
-                if not entity.is_wide and (entity.was_probed or len(wanted[ref]) > _MAX_PROBED)
+                if not entity.is_wide and (are_together or entity.was_probed or len(wanted[ref]) > _MAX_PROBED)
             ]
         )
         probed: dict[EntityRef, set[str]] = {}

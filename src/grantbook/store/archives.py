@@ -245,6 +245,10 @@ def claim(
 def looked_up(
     dialect: Dialect, statements: Statements, session: Session, lookup: Lookup, keys: Collection[str]
 ) -> dict[str, str]:
-    """The values of those of the global keys that have one."""
+    """The values of those of the global keys that have one. One key is asked for where it is, several everywhere."""
+    if len(keys) == 1:
+        (wanted,) = keys
+        row = session.one(statements.look_up(), lookup=lookup.value, looked_up=wanted)
+        return {} if row is None else {wanted: str(row[0])}
     rows = session.all(statements.look_up_all(), lookup=lookup.value, keys=dialect.list_value(keys))
     return {str(key): str(value) for key, value in rows}
