@@ -162,6 +162,31 @@ def test_a_grant_that_was_loaded_ahead_ends_when_it_is_to_end(store: Store) -> N
     ahead.close()
 
 
+def test_a_grant_on_a_container_that_was_loaded_ahead_ends_when_it_is_to_end(store: Store) -> None:
+    outer, inner, other = (
+        EntityRef("knowledge_slice", "kslice_1"),
+        *(EntityRef("vector_store", f"vs_{n}") for n in "12"),
+    )
+    people = [member(f"usr_{number}") for number in (1, 2, 3)]
+    things = [entity(ref, owner=user("usr_nobody"), mode="private") for ref in (outer, inner, other)]
+    granted = grant(outer, user("usr_1"), "read", expires_at=NOW + DAY)
+    lies = contains(outer, inner), contains(outer, other)
+    deposit(store, ORGANIZATION, [organization(), *people, *things, *lies, granted])
+    cache, ahead = FactCache(store, BUILT_IN, 1 << 30), FactCache(store, BUILT_IN, 1 << 30)
+    with cache, ahead:
+        facts_now = cache.current(ORGANIZATION)
+        copy = facts_now.copy_into(ahead, [("usr_1", other)])
+        for _ in range(3):
+            assert facts_now.rank("usr_2", inner, NOW) == NONE
+        news = copy.load_ahead([("usr_1", other)])
+        copy.load_ahead([("usr_3", other)])  # the second time all that is granted
+        assert facts_now.take_over(copy, news)
+        for at, rank in ((NOW, 0), (NOW, 0), (NOW, 0), (NOW + DAY, NONE), (NOW, 0)):
+            assert facts_now.rank("usr_1", inner, at) == rank
+    cache.close()
+    ahead.close()
+
+
 def test_who_asks_what_is_held_does_not_wait_for_a_turn_to_load(store: Store) -> None:
     world = crowd(3)
     deposit(store, world.organization_id, world.facts)

@@ -274,6 +274,7 @@ class HeldFacts:
             if mine is None or (theirs.is_whole and not mine.is_whole):
                 self._entities[theirs.ref] = _unlinked(theirs, theirs.grants)
                 self._shape += mine is not None  # what it contains is linked to the one of before
+                self._changed += bool(theirs.moments)
             elif not mine.is_whole:
                 mine.grants |= theirs.grants
                 mine.was_probed, mine.is_wide = theirs.was_probed, theirs.is_wide

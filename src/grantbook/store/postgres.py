@@ -48,9 +48,9 @@ _POOL_TIMEOUT_S: Final = 10
 _IDLE_TIMEOUT_MS: Final = 60_000
 _HAS_REACHED: Final = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _COPIED_ROWS: Final = 50
+"""From so many rows on COPY is faster than single INSERTs in a pipeline."""
 _MANY_ROWS: Final = 1_000
 _IS_NEWS: Final = "SELECT reltuples < %s FROM pg_class WHERE oid = %s::regclass"
-"""From so many rows on COPY is faster than single INSERTs in a pipeline."""
 _WAIT_INTERVAL_S: Final = 0.1
 _SETTINGS: Final = {
     "application_name": "grantbook",

@@ -149,8 +149,8 @@ class SqliteDialect:
         """Nothing: the file itself tells that it was written."""
 
     def committed(self, organization_id: str, revision: int) -> None:  # noqa: ARG002 - the file itself tells it
-        if self._checkpoints is not None:
-            self._checkpoints.put(True)
+        if checkpoints := self._checkpoints:
+            checkpoints.put(True)
 
     def heard_revision(self, organization_id: str) -> int | None:  # noqa: ARG002 - there is no replica
         return None
