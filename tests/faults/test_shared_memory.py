@@ -53,7 +53,7 @@ def test_while_nothing_is_written_nothing_is_asked(present: Present) -> None:
     assert asked == []
     with present.reading() as version:
         assert version == present.version()
-    assert asked == ["BEGIN", "PRAGMA data_version", "ROLLBACK"]
+    assert asked == ["BEGIN", "PRAGMA data_version", "COMMIT"]
 
 
 def test_every_commit_makes_another_version_whatever_becomes_of_the_log(file: Path, present: Present) -> None:
