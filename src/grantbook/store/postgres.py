@@ -50,7 +50,10 @@ _HAS_REACHED: Final = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _COPIED_ROWS: Final = 50
 """From so many rows on COPY is faster than single INSERTs in a pipeline."""
 _MANY_ROWS: Final = 1_000
-_IS_NEWS: Final = "SELECT reltuples < %s FROM pg_class WHERE oid = %s::regclass"
+_IS_NEWS: Final = (
+    "SELECT reltuples < %s AND to_regclass('pg_catalog.pg_dist_partition') IS NULL "  # a table of Citus never has any
+    "FROM pg_class WHERE oid = %s::regclass"
+)
 _WAIT_INTERVAL_S: Final = 0.1
 _SETTINGS: Final = {
     "application_name": "grantbook",
