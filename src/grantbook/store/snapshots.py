@@ -27,7 +27,7 @@ _NEWEST_FIRST: Final = Order("revision", is_descending=True)
 
 _FEW_REVISIONS = 500
 _FEW_CHANGES = 500
-_FEW_VALUES = 5_000
+_FEW_VALUES = 1_000
 _LONG = 200
 _WORTH = 2  # so many rows that are walked past cost as much as one that is found by an id
 _PATIENCE = 4  # how much longer than expected a walk may take
@@ -367,8 +367,8 @@ class SqlSnapshot:
         """As `_known_count`."""
         known = self._latest(self._kept.tallies, (asked.question, field))
         moves = None if known is None else self._moves(asked, known[0].revision)
-        if known is None or not moves:
-            return None if known is None or moves is None else known[1]
+        if known is None or moves is None:
+            return None
         found = Counter(known[1])
         for sign, told in moves:
             found[str(told[field])] += sign
