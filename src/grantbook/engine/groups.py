@@ -1,6 +1,6 @@
 """Departments and roles of an organization, kept once for all the users who are in them: few, and shared by many."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -10,10 +10,12 @@ from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import EVERYONE
 from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
 from grantbook.model.resolution import OVERRIDE
-from grantbook.store.port import Present, StandingRow
+from grantbook.store.port import Present, Standing
 
 _GROUP_BYTES: Final = 400
 _EVERYONE: Final = name_of(*EVERYONE)
+_Line = tuple[tuple[str, ...], tuple[str, ...]]
+"""A department and all above it: their names, and their ids."""
 _CAPABILITIES: Final = msgspec.json.Decoder(list[str])
 
 
@@ -25,28 +27,25 @@ def overrides(capabilities: str) -> bool:
 class HeldGroups:
     """Those that somebody who was asked about is in; what is not there is held as that.
 
-    `load` goes before `user`, within a reading of the store. Names are kept once, in `names`.
+    Names are kept once, in `names`; `spend` is told how many bytes more are held.
     """
 
-    def __init__(self, present: Present, organization_id: str, names: dict[str, str]) -> None:
+    def __init__(
+        self, present: Present, organization_id: str, names: dict[str, str], spend: Callable[[int], None]
+    ) -> None:
         self._present = present
+        self._spend = spend
         self._organization_id = organization_id
         self._own_name = name_of("organization", organization_id)
         self._names = names
-        self._lines: dict[str, tuple[str, ...] | None] = {}
+        self._lines: dict[str, _Line | None] = {}
         self._roles: dict[str, tuple[str, bool]] = {}
 
-    def load(self, standings: Iterable[StandingRow]) -> int:
-        """Whatever they name that is not held; how many bytes that takes."""
+    def load(self, standings: Sequence[Standing]) -> None:
+        """Whatever they name that is not held; within a reading of the store."""
         lines, roles = self._lines, self._roles
-        new_lines: set[str] = set()
-        new_roles: set[str] = set()
-        for _, part, id_ in standings:
-            if part == "department":
-                if id_ not in lines:
-                    new_lines.add(id_)
-            elif part == "role" and id_ not in roles:
-                new_roles.add(id_)
+        new_lines = {id_ for part, id_ in standings if part == "department" and id_ not in lines}
+        new_roles = {id_ for part, id_ in standings if part == "role" and id_ not in roles}
         if new_lines:
             parents = dict(self._present.departments(self._organization_id, new_lines))
             lines.update((id_, self._line(id_, parents)) for id_ in new_lines)
@@ -54,38 +53,49 @@ class HeldGroups:
             capabilities = dict(self._present.roles(self._organization_id, new_roles))
             for id_ in new_roles:
                 roles[id_] = self._name("role", id_), id_ in capabilities and overrides(capabilities[id_])
-        return _GROUP_BYTES * (len(new_lines) + len(new_roles))
+        self._spend(_GROUP_BYTES * (len(new_lines) + len(new_roles)))
 
-    def user(self, user_id: str, standings: Iterable[StandingRow]) -> HeldUser:
+    def user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser:
         """Whom the user counts as; known where a member, whatever grants may name the user.
 
-        Raises LimitExceeded(department_depth) as the definition does.
+        What is not held is loaded, within a reading. Raises LimitExceeded(department_depth) as the definition does.
         """
+        try:
+            return self._held_user(user_id, standing)
+        except KeyError:
+            self.load(standing)
+        return self._held_user(user_id, standing)
+
+    def _held_user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser:
         lines, roles = self._lines, self._roles
         state: str | None = None
-        name = self._name("user", user_id)
+        name = name_of("user", user_id)
         names = [name, _EVERYONE, self._own_name]
+        ids = [user_id, EVERYONE.id, self._organization_id]
         overriding: list[str] = []
         is_too_deep = False
-        for _, part, value in standings:
+        for part, value in standing:
             if part == "department":
                 line = lines[value]
                 if line is None:
                     is_too_deep = True
                 else:
-                    names += line
+                    names += line[0]
+                    ids += line[1]
             elif part == "role":
                 role, is_overriding = roles[value]
                 names.append(role)
+                ids.append(value)
                 if is_overriding:
                     overriding.append(value)
             else:
                 state = value
         if state != "active":
-            return HeldUser(user_id, name, state is not None, False, frozenset((name, _EVERYONE)), ())
+            ids = [user_id, EVERYONE.id]
+            return HeldUser(user_id, name, state is not None, False, frozenset((name, _EVERYONE)), tuple(ids), ())
         if is_too_deep:
             raise LimitExceeded(limit="department_depth", maximum=MAX_DEPARTMENT_DEPTH)
-        return HeldUser(user_id, name, True, True, frozenset(names), tuple(overriding))
+        return HeldUser(user_id, name, True, True, frozenset(names), tuple(ids), tuple(overriding))
 
     def add(self, others: "HeldGroups") -> None:
         """What others hold, of the same revision."""
@@ -105,16 +115,16 @@ class HeldGroups:
         self._lines.clear()
         self._roles.clear()
 
-    def _line(self, department_id: str, parents: dict[str, str | None]) -> tuple[str, ...] | None:
+    def _line(self, department_id: str, parents: dict[str, str | None]) -> _Line | None:
         """None where it is too deep."""
-        line: list[str] = []
+        line: dict[str, str] = {}
         current: str | None = department_id
         while current in parents and (name := self._name("department", current)) not in line:
-            line.append(name)
+            line[name] = current
             if len(line) > MAX_DEPARTMENT_DEPTH:
                 return None
             current = parents[current]
-        return tuple(line)
+        return tuple(line), tuple(line.values())
 
     def _name(self, type_: str, id_: str) -> str:
         name = name_of(type_, id_)

@@ -36,13 +36,15 @@ class HeldGrant(msgspec.Struct, frozen=True, gc=False):
 
 
 class HeldUser(msgspec.Struct, frozen=True, gc=False):
-    """Whom a user counts as. One whom the organization does not know is held too, as that."""
+    """Whom a user counts as, by name and, in any order, by `ids` alone. One whom the organization does not know is
+    held too, as that."""
 
     id: str
     name: str
     is_known: bool
     is_active: bool
     who: frozenset[str]
+    ids: tuple[str, ...]
     overriding: tuple[str, ...]
     """Roles that override all permissions."""
 

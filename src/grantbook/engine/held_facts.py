@@ -67,7 +67,7 @@ class HeldFacts:
         self._changed = 0
         """How often anything changed that answers follow from."""
         self._names: dict[str, str] = {}
-        self._groups = HeldGroups(cache.present, organization_id, self._names)
+        self._groups = HeldGroups(cache.present, organization_id, self._names, self.spend)
         self._shape = 0
         self._apply: dict[str, Callable[[Notice], None]] = {
             "Grant": self._apply_grant,

@@ -301,7 +301,8 @@ class Lists:
         if isinstance(kept, KeptUsers):
             kept.held = dict.fromkeys(kept.ids)
         elif kept.held is None:
-            held = self._facts.holders_of(kept.places(0, len(kept)), loads=True) or ()
+            refs = [(type_, id_) for type_, ids in kept.ids for id_ in ids]
+            held = self._facts.holders_of(refs, loads=True) or ()
             kept.held = {holders[0][0].ref: holders for holders in held}
         self._facts.spend(WHOLE_ITEM_BYTES * len(kept))
 

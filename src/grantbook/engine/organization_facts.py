@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
-from grantbook.store.port import Notice, StandingRow
+from grantbook.store.port import Notice, Outline, Standing
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -59,13 +60,14 @@ class OrganizationFacts(HeldFacts):
                 return rank
         rank = self._rank(user_id, ref, at)
         if rank >= NONE:
-            self._keep_answer(self._users[user_id].id, self._expect(ref), rank, at)
+            entity = self._entities[ref]
+            if entity.answered == self._changed:
+                self._keep_answer(self._users[user_id].id, entity, rank, at)
+            else:  # the first question since then, and maybe the last
+                entity.answered, entity.until = self._changed, 0
         return rank
 
     def _keep_answer(self, user_id: str, entity: HeldEntity, rank: int, at: Instant) -> None:
-        if entity.answered != self._changed:  # the first question since then, and maybe the last
-            entity.answered, entity.until = self._changed, 0
-            return
         if not entity.since <= at < entity.until:
             entity.answers, entity.since, entity.until = {}, 0, FOREVER
             for holder, _ in self._holders(entity) or ():
@@ -82,7 +84,7 @@ class OrganizationFacts(HeldFacts):
         if rank == _NOT_HELD:
             with self._reading() as version:
                 self._catch_up_to(version)
-                self._load_pair(user_id, EntityRef(*ref))
+                self._load_pair(user_id, ref)
                 self._cache.loads += 1
             rank = self._held_rank(user_id, ref, at)
         return rank
@@ -137,15 +139,25 @@ class OrganizationFacts(HeldFacts):
             raise RuntimeError("facts that were just asked for are not held")
         return NO_ACCESS if self.is_deleted else access_of(user, holders, self.id, at)
 
-    def holders_of(self, refs: Sequence[EntityRef], *, loads: bool) -> list[Holders] | None:
+    def holders_of(self, refs: Sequence[tuple[str, str]], *, loads: bool) -> list[Holders] | None:
         """Each of the entities with what contains it. Where something is not held, None, or within a reading it
         is loaded."""
-        found = [self._holders(entity) if entity else None for entity in map(self._entity, refs)]
+        entity_at, shape = self._entities.get, self._shape
+        found = [
+            entity.holders
+            if (entity := entity_at(ref)) is not None and entity.shape == shape
+            else self._holders_at(ref)
+            for ref in refs
+        ]
         if None in found and loads:
-            self._load_line([ref for ref, holders in zip(refs, found, strict=True) if holders is None])
+            self._load_line([EntityRef(*ref) for ref, held in zip(refs, found, strict=True) if held is None])
             found = [self._holders(self._expect(ref)) for ref in refs]
         held = [holders for holders in found if holders is not None]
         return held if len(held) == len(refs) else None
+
+    def _holders_at(self, ref: tuple[str, str]) -> Holders | None:
+        entity = self._entity(ref)
+        return None if entity is None else self._holders(entity)
 
     def load_user(self, user_id: str) -> HeldUser:
         """Whom the user counts as; within a reading."""
@@ -199,17 +211,25 @@ class OrganizationFacts(HeldFacts):
 
     # Loading, always within one reading of the store
 
-    def _load_pair(self, user_id: str, ref: EntityRef) -> None:
+    def _load_pair(self, user_id: str, ref: tuple[str, str]) -> None:
         """As `_load` for one pair, with less ado where nothing contains the entity."""
-        if self._user(user_id) is None:
-            self._load_users((user_id,))
-        if self._entity(ref) is None:
-            self._load_entities((ref,))
-        user, entity = self._users[user_id], self._entities[ref]
+        user = self._user(user_id)
+        if user is None:
+            user = self._hold_user(user_id, self._present.standing(self.id, user_id))
+            if not user.is_known:
+                self._recognize([user_id])
+                user = self._users[user_id]
+        entity = self._entity(ref)
+        if entity is None:
+            own = EntityRef(*ref)
+            entity = self._hold_entity(own, self._present.outline(self.id, own))
         if entity.containers:
             self._load([(user_id, ref)])
         elif user.is_known and entity.is_there and entity.lacks_grants_to(user):
-            self._load_grants_to({entity.ref: user.who - entity.grants.keys()})
+            if entity.grants:
+                self._load_grants_to({entity.ref: user.who - entity.grants.keys()})
+            else:
+                self._probe(entity, user.who, user.ids)
 
     def _load(self, pairs: Sequence[Pair]) -> None:
         """Whatever decides about these pairs and is not held."""
@@ -230,52 +250,54 @@ class OrganizationFacts(HeldFacts):
 
     def _load_users(self, user_ids: Collection[str]) -> None:
         standings = self._present.standings(self.id, user_ids)
-        spent = self._groups.load(standings)
-        rows: dict[str, list[StandingRow]] = {id_: [] for id_ in user_ids}
-        for row in standings:
-            rows[row[0]].append(row)
-        users = [self._groups.user(user_id, part) for user_id, part in rows.items()]
-        strangers = [user.id for user in users if not user.is_known]
-        named = self._present.named_by_grants(self.id, strangers) if strangers else ()
-        for user in users:
-            self._users[user.id] = replace(user, is_known=True) if user.id in named else user
-            spent += USER_BYTES + NAME_BYTES * len(user.who)
-        self._cache.spent_bytes += spent
+        self._groups.load([*chain.from_iterable(standings.values())])
+        users = [self._hold_user(user_id, standings.get(user_id, ())) for user_id in user_ids]
+        self._recognize([user.id for user in users if not user.is_known])
+
+    def _recognize(self, strangers: Collection[str]) -> None:
+        """Who is no member is known all the same where a grant names them."""
+        for user_id in self._present.named_by_grants(self.id, strangers) if strangers else ():
+            self._users[user_id] = replace(self._users[user_id], is_known=True)
+
+    def _hold_user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser:
+        user = self._users[user_id] = self._groups.user(user_id, standing)
+        self._cache.spent_bytes += USER_BYTES + NAME_BYTES * len(user.who)
+        return user
 
     def _load_entities(self, refs: Collection[EntityRef]) -> None:
-        types = self._cache.vocabulary
-        loaded: dict[EntityRef, HeldEntity] = {}
+        outlines = self._present.outlines(self.id, refs)
         for ref in refs:
-            kind = types.entity_type(ref.type)
-            loaded[ref] = HeldEntity(ref=ref, kind=kind, is_bound=kind.is_bound, grants={})
-        targets: dict[EntityRef, list[str]] = {}
-        containers: dict[EntityRef, list[EntityRef]] = {}
-        for part, entity_type, entity_id, status, other_type, other_id, mode, name in self._present.outlines(
-            self.id, refs
-        ):
-            entity = loaded.get(EntityRef(entity_type, entity_id))
-            if entity is None:
-                continue
+            self._hold_entity(ref, outlines.get(ref, ()))
+
+    def _hold_entity(self, ref: EntityRef, outline: Sequence[Outline]) -> HeldEntity:
+        vocabulary = self._cache.vocabulary
+        kind = vocabulary.entity_type(ref.type)
+        entity = HeldEntity(ref=ref, kind=kind, is_bound=kind.is_bound, grants={})
+        targets: list[str] = []
+        containers: list[EntityRef] = []
+        for part, status, other_type, other_id, mode, name in outline:
             if part == "entity":
                 entity.is_there, entity.name = True, name or ""
                 entity.is_active = status == "active"
                 entity.owner = name_of(other_type, other_id)
-                entity.owner_rank = entity.kind.rank(entity.kind.owner_levels[other_type])
+                entity.owner_rank = kind.ranks[kind.owner_levels[other_type]]
                 entity.is_open = mode not in LISTED_MODES
             elif part == "target":
-                targets.setdefault(entity.ref, []).append(name_of(other_type, other_id))
-            elif other_type in types.types:
-                containers.setdefault(entity.ref, []).append(EntityRef(other_type, other_id))
-        for ref, entity in loaded.items():
-            if entity.is_open:
-                entity.add_source(name_of("organization", self.id))
-            else:
-                entity.targets = frozenset([self._names.setdefault(name, name) for name in targets.get(ref, ())])
-            for name in (entity.owner, *entity.targets):
+                targets.append(name_of(other_type, other_id))
+            elif other_type in vocabulary.types:
+                containers.append(EntityRef(other_type, other_id))
+        entity.sources = (entity.owner,)
+        if entity.is_open:
+            entity.add_source(name_of("organization", self.id))
+        elif targets:
+            entity.targets = frozenset([self._names.setdefault(name, name) for name in targets])
+            for name in entity.targets:
                 entity.add_source(name)
-            entity.containers = tuple(sorted(containers.get(ref, ())))
-            self._entities[ref] = entity
-            self._cache.spent_bytes += ENTITY_BYTES + NAME_BYTES * (1 + len(entity.targets))
+        if containers:
+            entity.containers = tuple(sorted(containers))
+        self._entities[ref] = entity
+        self._cache.spent_bytes += ENTITY_BYTES + NAME_BYTES * (1 + len(entity.targets))
+        return entity
 
     def _load_grants(self, pairs: Sequence[Pair]) -> None:
         wanted: dict[EntityRef, set[str]] = {}
@@ -302,18 +324,17 @@ class OrganizationFacts(HeldFacts):
                 if not entity.is_wide and (are_together or entity.was_probed or len(wanted[ref]) > _MAX_PROBED)
             ]
         )
-        probed: dict[EntityRef, set[str]] = {}
         for ref, entity in entities.items():
             if not entity.is_whole:
-                probed[ref] = {name.partition(":")[2] for name in wanted[ref]}
-                entity.was_probed = True
-        if not probed:
-            return
-        rows = self._present.grants_to(self.id, probed)
-        for ref in probed:
-            self._expect(ref).grants.update(dict.fromkeys(wanted[ref]))
-            self._cache.spent_bytes += NAME_BYTES * len(wanted[ref])
-        self._hold_grants(rows)
+                self._probe(entity, wanted[ref], {name.partition(":")[2] for name in wanted[ref]})
+
+    def _probe(self, entity: HeldEntity, names: Collection[str], ids: Collection[str]) -> None:
+        rows = self._present.grants_to(self.id, entity.ref, ids)
+        entity.was_probed = True
+        entity.grants.update(dict.fromkeys(names))
+        self._cache.spent_bytes += NAME_BYTES * len(names)
+        if rows:
+            self._hold_grants(rows)
 
     def _load_whole(self, entities: Sequence[HeldEntity]) -> None:
         if not entities:

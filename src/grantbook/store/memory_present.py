@@ -1,6 +1,7 @@
 """The present of the reference store, by the same snapshots that answer everything else."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, OutlineRow, Snapshot, StandingRow
+from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, Outline, Snapshot, Standing
 
 if TYPE_CHECKING:
     from grantbook.store.memory import MemoryStore
@@ -60,16 +61,19 @@ class MemoryPresent:
             organization = snapshot.find(Organization, organization_id)
         return organization is not None and organization.is_deleted
 
-    def standings(self, organization_id: str, user_ids: Collection[str]) -> list[StandingRow]:
-        rows: list[StandingRow] = []
+    def standing(self, organization_id: str, user_id: str) -> list[Standing]:
+        return self.standings(organization_id, [user_id]).get(user_id, [])
+
+    def standings(self, organization_id: str, user_ids: Collection[str]) -> dict[str, list[Standing]]:
+        found: defaultdict[str, list[Standing]] = defaultdict(list)
         with self._snapshot(organization_id) as snapshot:
             for member in snapshot.select(Member, {"user_id": set(user_ids)}):
-                rows.append(StandingRow(member.user_id, "member", member.state))
+                found[member.user_id].append(Standing("member", member.state))
             for assigned in snapshot.select(RoleAssignment, {"user_id": set(user_ids)}):
-                rows.append(StandingRow(assigned.user_id, "role", assigned.role_id))
+                found[assigned.user_id].append(Standing("role", assigned.role_id))
             for joined in snapshot.select(DepartmentMember, {"user_id": set(user_ids)}):
-                rows.append(StandingRow(joined.user_id, "department", joined.department_id))
-        return rows
+                found[joined.user_id].append(Standing("department", joined.department_id))
+        return found
 
     def departments(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str | None]]:
         with self._snapshot(organization_id) as snapshot:
@@ -84,30 +88,27 @@ class MemoryPresent:
             found = snapshot.select(Grant, {"grantee_type": "user", "grantee_id": set(user_ids)})
         return {grant.grantee_id for grant in found}
 
-    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> list[OutlineRow]:
+    def outline(self, organization_id: str, entity: EntityRef) -> list[Outline]:
+        return self.outlines(organization_id, [entity]).get(entity, [])
+
+    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> dict[tuple[str, str], list[Outline]]:
         ids = {entity.id for entity in entities}
+        found: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
         with self._snapshot(organization_id) as snapshot:
             things = snapshot.select(Entity, {"id": ids})
             targets = snapshot.select(AccessTarget, {"entity_id": ids})
             edges = snapshot.select(Containment, {"member_id": ids})
-        return [
-            *(
-                OutlineRow("entity", *each.ref, each.status, *each.owner, each.access_mode, each.name)
-                for each in things
-            ),
-            *(OutlineRow("target", *each.entity, None, *each.target, None, None) for each in targets),
-            *(OutlineRow("container", *each.member, None, *each.container, None, None) for each in edges),
-        ]
+        for thing in things:
+            found[thing.ref].append(Outline("entity", thing.status, *thing.owner, thing.access_mode, thing.name))
+        for listed in targets:
+            found[listed.entity].append(Outline("target", None, *listed.target, None, None))
+        for edge in edges:
+            found[edge.member].append(Outline("container", None, *edge.container, None, None))
+        return found
 
-    def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> list[GrantRow]:
-        return [
-            row
-            for entity, grantee_ids in wanted.items()
-            for row in self._grants(
-                organization_id,
-                {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)},
-            )
-        ]
+    def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
+        where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}
+        return self._grants(organization_id, where)
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
         found = (self._grants(organization_id, {"entity_type": ref.type, "entity_id": ref.id}) for ref in entities)

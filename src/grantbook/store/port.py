@@ -146,20 +146,17 @@ class Notice(NamedTuple):
     after: str | None
 
 
-class StandingRow(NamedTuple):
+class Standing(NamedTuple):
     """("member", state), ("role", role id), ("department", id of one joined), whether or not these are there."""
 
-    user_id: str
     part: str
     value: str
 
 
-class OutlineRow(NamedTuple):
-    """("entity", .., status, owner, access mode, name), ("target", .., target), ("container", .., container)."""
+class Outline(NamedTuple):
+    """("entity", status, owner, access mode, name), ("target", .., target, ..), ("container", .., container, ..)."""
 
     part: str
-    entity_type: str
-    entity_id: str
     status: str | None
     other_type: str
     other_id: str
@@ -239,8 +236,11 @@ class Present(Protocol):
     def is_deleted(self, organization_id: str) -> bool:
         """Whether the organization was deleted."""
 
-    def standings(self, organization_id: str, user_ids: Collection[str]) -> Sequence[StandingRow]:
-        """Membership, roles and departments of the users, in no promised order."""
+    def standing(self, organization_id: str, user_id: str) -> Sequence[Standing]:
+        """Membership, roles and departments of the user, in no promised order."""
+
+    def standings(self, organization_id: str, user_ids: Collection[str]) -> Mapping[str, Sequence[Standing]]:
+        """The same of each of the users, who may be missing if there is nothing."""
 
     def departments(self, organization_id: str, ids: Collection[str]) -> Sequence[tuple[str, str | None]]:
         """Those of the departments that are there and all above them, each once, with the id of its parent."""
@@ -251,11 +251,16 @@ class Present(Protocol):
     def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
         """Those of the users whom a live grant names."""
 
-    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> Sequence[OutlineRow]:
-        """The entities, their access targets and what contains each directly; of the same ids, maybe of other types."""
+    def outline(self, organization_id: str, entity: EntityRef) -> Sequence[Outline]:
+        """The entity, its access targets and what contains it directly, in no promised order."""
 
-    def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> Sequence[GrantRow]:
-        """Live grants on each entity to grantees with these ids."""
+    def outlines(
+        self, organization_id: str, entities: Collection[EntityRef]
+    ) -> Mapping[tuple[str, str], Sequence[Outline]]:
+        """The same of each of the entities, and maybe of others; there may be none where there is nothing."""
+
+    def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> Sequence[GrantRow]:
+        """Live grants on the entity to grantees with these ids."""
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entities, at most `limit` on each of them, in no promised order."""

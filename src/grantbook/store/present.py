@@ -5,7 +5,8 @@ statements as possible, and the number that tells whether anything was written a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, repeat
 from operator import itemgetter
 from types import TracebackType
@@ -28,7 +29,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, OutlineRow, StandingRow
+from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, Outline, Standing
 from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
@@ -37,6 +38,12 @@ from grantbook.store.versions import live
 _AT_ONCE: Final = 20
 """So many entities are asked about in one statement, where each crosses a network."""
 _PLACES: Final = tuple((f"type{place}", f"entity{place}") for place in range(_AT_ONCE))
+_STANDING: Final = (
+    ("member", FACT_TABLES[Member], "state"),
+    ("role", FACT_TABLES[RoleAssignment], "role_id"),
+    ("department", FACT_TABLES[DepartmentMember], "department_id"),
+)
+"""Of each part of a standing the word for it, the table, and the column of the value."""
 _PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
@@ -76,8 +83,14 @@ class SqlPresent(ABC):
     def is_deleted(self, organization_id: str) -> bool:
         return bool(self._rows("deleted", organization_id))
 
-    def standings(self, organization_id: str, user_ids: Collection[str]) -> list[StandingRow]:
-        return self._rows_of("standings", user_ids, organization_id)
+    def standing(self, organization_id: str, user_id: str) -> list[Standing]:
+        return self._rows("standing", organization_id, user_id)
+
+    def standings(self, organization_id: str, user_ids: Collection[str]) -> dict[str, list[Standing]]:
+        found: defaultdict[str, list[Standing]] = defaultdict(list)
+        for user_id, *standing in self._rows_of("standings", user_ids, organization_id):
+            found[user_id].append(Standing(*standing))
+        return found
 
     def departments(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str | None]]:
         return self._rows_of("departments", ids, organization_id)
@@ -88,14 +101,17 @@ class SqlPresent(ABC):
     def named_by_grants(self, organization_id: str, user_ids: Collection[str]) -> set[str]:
         return {row[0] for row in self._rows_of("named", user_ids, organization_id)}
 
-    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> list[OutlineRow]:
-        return self._rows_of("outlines", {entity.id for entity in entities}, organization_id)
+    def outline(self, organization_id: str, entity: EntityRef) -> list[Outline]:
+        return self._rows("outline", organization_id, *entity)
 
-    def grants_to(self, organization_id: str, wanted: Mapping[EntityRef, Collection[str]]) -> list[GrantRow]:
-        found: list[GrantRow] = []
-        for entity, grantee_ids in wanted.items():
-            found += self._rows_of("grants_to", grantee_ids, organization_id, entity.type, entity.id)
+    def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> dict[tuple[str, str], list[Outline]]:
+        found: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
+        for type_, id_, *outline in self._rows_of("outlines", {entity.id for entity in entities}, organization_id):
+            found[type_, id_].append(Outline(*outline))
         return found
+
+    def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
+        return self._rows_of("grants_to", grantee_ids, organization_id, *entity)
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
         found: list[GrantRow] = []
@@ -243,10 +259,12 @@ class _Statements:
             "revision": (self._revision, ("tenant",)),
             "notices": (self._notices, ("tenant", "after", "limit")),
             "deleted": (self._deleted, ("tenant",)),
+            "standing": (self._standing, ("tenant", "id")),
             "standings": (self._standings, ("tenant", "ids")),
             "departments": (self._departments, ("tenant", "ids")),
             "roles": (self._roles, ("tenant", "ids")),
             "named": (self._named, ("tenant", "ids")),
+            "outline": (self._outline, grant),
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
@@ -288,17 +306,19 @@ class _Statements:
         table = FACT_TABLES[Organization]
         return select(table.c.id).where(live(table), table.c.deleted_at.is_not(None))
 
-    def _standings(self, count: int) -> Any:
-        parts = (Member, "member", "state"), (RoleAssignment, "role", "role_id")
-        return union_all(
-            *(
-                select(table.c.user_id, _text(part), table.c[value]).where(
-                    live(table), self._is_in(table.c.user_id, count)
-                )
-                for kind, part, value in (*parts, (DepartmentMember, "department", "department_id"))
-                for table in [FACT_TABLES[kind]]
-            )
+    def _standing(self, _: int) -> Any:
+        parts = (
+            select(_text(part), table.c[value]).where(live(table), table.c.user_id == bindparam("id"))
+            for part, table, value in _STANDING
         )
+        return union_all(*parts)
+
+    def _standings(self, count: int) -> Any:
+        parts = (
+            select(table.c.user_id, _text(part), table.c[value]).where(live(table), self._is_in(table.c.user_id, count))
+            for part, table, value in _STANDING
+        )
+        return union_all(*parts)
 
     def _departments(self, count: int) -> Any:
         table = FACT_TABLES[Department]
@@ -316,24 +336,19 @@ class _Statements:
         is_user = table.c.grantee_type == _text("user")
         return select(table.c.grantee_id).where(live(table), self._is_in(table.c.grantee_id, count), is_user).distinct()
 
-    def _outlines(self, count: int) -> Any:
-        things, targets, edges = (FACT_TABLES[kind] for kind in (Entity, AccessTarget, Containment))
-        part = things.c.entity_type, things.c.id, things.c.status, things.c.owner_type, things.c.owner_id
-        return union_all(
-            select(_text("entity"), *part, things.c.access_mode, things.c.name).where(
-                live(things), self._is_in(things.c.id, count)
-            ),
-            select(
-                _text("target"),
-                *(targets.c.entity_type, targets.c.entity_id, null(), targets.c.target_type, targets.c.target_id),
-                *(null(), null()),
-            ).where(live(targets), self._is_in(targets.c.entity_id, count)),
-            select(
-                _text("container"),
-                *(edges.c.member_type, edges.c.member_id, null(), edges.c.container_type, edges.c.container_id),
-                *(null(), null()),
-            ).where(live(edges), self._is_in(edges.c.member_id, count)),
+    def _outline(self, _: int) -> Any:
+        parts = (
+            select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
+            for type_, of, *columns in _outline_parts()
         )
+        return union_all(*parts)
+
+    def _outlines(self, count: int) -> Any:
+        parts = (
+            select(type_, of, *columns).where(live(of.table), self._is_in(of, count))
+            for type_, of, *columns in _outline_parts()
+        )
+        return union_all(*parts)
 
     def _grants_to(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
@@ -430,6 +445,17 @@ class _Statements:
         if count == 1:
             return column == bindparam("id0")
         return column.in_([bindparam(name) for name in _ids(count)])
+
+
+def _outline_parts() -> Iterator[tuple[Any, ...]]:
+    """Of each table the columns that name the entity, and those of an `Outline`."""
+    things, targets, edges = (FACT_TABLES[kind].c for kind in (Entity, AccessTarget, Containment))
+    owner = things.owner_type, things.owner_id
+    yield things.entity_type, things.id, _text("entity"), things.status, *owner, things.access_mode, things.name
+    target = targets.target_type, targets.target_id
+    yield targets.entity_type, targets.entity_id, _text("target"), null(), *target, null(), null()
+    container = edges.container_type, edges.container_id
+    yield edges.member_type, edges.member_id, _text("container"), null(), *container, null(), null()
 
 
 def _ids(count: int) -> list[str]:
