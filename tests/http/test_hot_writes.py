@@ -1,34 +1,48 @@
 """Grants made in front of the application are those that the documented routes make, whoever asks and for whatever."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from time import sleep
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Response
 
 from grantbook.bootstrap import open_desk
 from grantbook.http.app import create_app
-from grantbook.http.hot_writes import WriteRoutes
+from grantbook.http.hot_writes import Writer, WriteRoutes
 from grantbook.http.middleware import Scope
+from grantbook.model.facts import ApiKey
 from grantbook.model.limits import MAX_BODY_BYTES
-from grantbook.service.desk import Desk
+from grantbook.service.desk import SYSTEM, Desk
 from grantbook.store import history
+from grantbook.store.memory import MemoryStore
+from tests import postgres
 from tests.http.envelope import error_of
 from tests.http.inprocess import InProcess
 from tests.serving import Server, Tenant
+from tests.worlds import FakeClock
 
 Json = dict[str, Any]
 JSON_TYPE = {"Content-Type": "application/json"}
 ROUNDS = 200
 
 
-@pytest.fixture(params=["memory:", "sqlite"])
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else ["memory", "sqlite", "postgres"])
 def desk(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Desk]:
-    opened = open_desk("memory:" if request.param == "memory:" else f"sqlite:///{tmp_path / 'book.db'}")
+    match request.param:
+        case "memory":
+            url = "memory:"
+        case "sqlite":
+            url = f"sqlite:///{tmp_path / 'book.db'}"
+        case _:
+            url = postgres.empty_database()
+    opened = open_desk(url)
     yield opened
     opened.close()
 
@@ -181,6 +195,53 @@ def test_a_capability_that_was_taken_away_is_not_used(twins: Twins) -> None:
         answer = twins.clients[1].delete(f"{tenant.path}/roles/{role_id}", headers={"X-API-Key": tenant.owner.secret})
         assert answer.is_success
     assert twins.agree("POST", "", secrets, bodies) == 403
+
+
+def test_a_key_that_changed_is_looked_up_anew(twins: Twins) -> None:
+    """Its scopes, and whether it is paused: what was known of it is confirmed with the write."""
+    keys = [tenant.api_key(tenant.owner.user_id) for tenant in twins.tenants]
+    secrets = [secret for _, secret in keys]
+
+    def change(**fields: Any) -> None:
+        for tenant, (key, _) in zip(twins.tenants, keys, strict=True):
+            with tenant.desk.reading(tenant.organization_id, SYSTEM) as reading:
+                newest = reading.find(ApiKey, key.id)
+            assert newest is not None
+            tenant.change_key(newest, **fields)
+
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 201
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 201  # known by now
+    change(scopes=("read", "write"))
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 201
+    change(scopes=("read",))
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 403
+    change(scopes=("read", "write"))
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 201
+    change(is_paused=True)
+    for _ in range(2):
+        assert twins.agree("POST", "", secrets, bodies_of(twins)) == 401
+    change(is_paused=False)
+    assert twins.agree("POST", "", secrets, bodies_of(twins)) == 201
+
+
+def test_one_organization_does_not_wait_for_another_where_they_can_be_written_apart() -> None:
+    """Eight of one, which wait for something, and then one of another."""
+    free, answer = Event(), Response()
+
+    async def write() -> list[Response]:
+        writer = Writer(MemoryStore(FakeClock()), threads=2)
+        held = [asyncio.ensure_future(writer.do("org_slow", lambda _: _after(free, answer))) for _ in range(8)]
+        await asyncio.wait_for(writer.do("org_quick", lambda _: answer), timeout=10)
+        assert not any(each.done() for each in held)
+        free.set()
+        return await asyncio.gather(*held)
+
+    assert asyncio.run(write()) == [answer] * 8
+
+
+def _after(free: Event, answer: Response) -> Response:
+    assert free.wait(10)
+    return answer
 
 
 def test_of_many_at_once_each_is_a_revision_or_an_error_of_its_own(desk: Desk) -> None:

@@ -81,10 +81,8 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost", metrics: boo
     _add_health(app)
     app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
     app.add_middleware(TraceId)
-    behind: App = super(Application, app).__call__
-    if desk.facts.present.is_local:  # else whoever writes is looked up first
-        behind = WriteRoutes(app.state, behind)
-    app.front = HotRoutes(desk, app.state.admissions, behind)
+    writes = WriteRoutes(app.state, super(Application, app).__call__)
+    app.front = HotRoutes(desk, app.state.admissions, writes)
     if metrics:
         from grantbook.http.metrics import Measured  # late: the start does not wait for what is off
 

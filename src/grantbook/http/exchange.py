@@ -6,7 +6,7 @@ then rights (403).
 """
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256, shake_256
 from typing import Annotated, Any, Final, TypeAlias
@@ -62,6 +62,10 @@ class Answer:
 
 
 Work: TypeAlias = Callable[[Writing], Answer]
+
+
+class NotConfirmed(Exception):
+    """A caller who was admitted some time ago would not be now, or not as the same."""
 
 
 class Exchange:
@@ -139,25 +143,33 @@ class Exchange:
         another, the work is done again, a few times. Raises IdempotencyKeyReused(idempotency_key).
         """
         caller = self.caller if is_founding else self._caller_in(organization_id)
-        return self._write(self.desk.writing(organization_id, caller, reason=reason), work)
+        with self.desk.writing(organization_id, caller, reason=reason) as writing:
+            self._confirm(writing)
+            return self._answered(writing, work)
 
     def write_within(self, organization_id: str, work: Work, book: Writable, *, reason: str | None = None) -> Response:
-        """As `write`, in a block of `Store.together`, by a caller who was admitted to the organization."""
-        return self._write(self.desk.writing(organization_id, self.caller, reason=reason, within=book), work)
+        """As `write`, in a block of `Store.together`, by a caller who was admitted to the organization at some time.
 
-    def _write(self, writings: AbstractContextManager[Writing], work: Work) -> Response:
-        with writings as writing:
-            self._confirm(writing)
-            if self._idempotency_key is not None:
-                stored = writing.book.find_response(self._stored_key)
-                if stored is not None:
-                    return self._replay(stored)
-            answer = work(writing)
-            response = answer.response()
-            response.headers[REVISION_HEADER] = token_after(writing)
-            if self._idempotency_key is not None and len(response.body) <= MAX_IDEMPOTENT_RESPONSE_BYTES:
-                nonce = writing.random(16) if answer.holds_secret else b""
-                writing.book.keep_response(self._stored_key, self._stored(response, nonce))
+        Raises NotConfirmed where that caller would be refused now.
+        """
+        with self.desk.writing(organization_id, self.caller, reason=reason, within=book) as writing:
+            try:
+                self._confirm(writing)
+            except (AuthenticationFailed, PermissionDenied) as error:
+                raise NotConfirmed from error
+            return self._answered(writing, work)
+
+    def _answered(self, writing: Writing, work: Work) -> Response:
+        if self._idempotency_key is not None:
+            stored = writing.book.find_response(self._stored_key)
+            if stored is not None:
+                return self._replay(stored)
+        answer = work(writing)
+        response = answer.response()
+        response.headers[REVISION_HEADER] = token_after(writing)
+        if self._idempotency_key is not None and len(response.body) <= MAX_IDEMPOTENT_RESPONSE_BYTES:
+            nonce = writing.random(16) if answer.holds_secret else b""
+            writing.book.keep_response(self._stored_key, self._stored(response, nonce))
         return response
 
     def _confirm(self, writing: Writing) -> None:

@@ -19,12 +19,20 @@ import msgspec
 from fastapi import Response
 
 from grantbook.http import errors
-from grantbook.http.exchange import Exchange, Work, credential_of, fingerprint_of, is_idempotency_key, secret_of
+from grantbook.http.exchange import (
+    Exchange,
+    NotConfirmed,
+    Work,
+    credential_of,
+    fingerprint_of,
+    is_idempotency_key,
+    secret_of,
+)
 from grantbook.http.hot import ClientGone, Id, NotPlain, Word, announced_length, new_trace_id, read_body
 from grantbook.http.middleware import ROUTE, App, Receive, Scope, Send, replay
 from grantbook.http.platform import access
 from grantbook.http.routing import ORGANIZATION
-from grantbook.model.errors import GrantbookError, StoreUnavailable
+from grantbook.model.errors import GrantbookError, TransactionAborted
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.ids import is_id
 from grantbook.model.limits import MAX_BODY_BYTES, MAX_TEXT_LENGTH
@@ -38,6 +46,8 @@ _CREATE: Final = f"{ORGANIZATION}/access/grants"
 _REVOKE: Final = f"{ORGANIZATION}/access/grants/{{grant_id}}"
 _SCOPE: Final = "write"
 _MAX_TOGETHER: Final = 64
+_MAX_BESIDE: Final = 4
+"""So many organizations are written to at a time, each on a connection."""
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +74,8 @@ class WriteRoutes:
         self._state = state
         self._admissions: Admissions = state.admissions
         self._app = app
-        self._writer = Writer(state.desk.store)
+        shares = state.desk.facts.present.is_local
+        self._writer = Writer(state.desk.store, threads=1 if shares else _MAX_BESIDE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = _ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" else None
@@ -81,7 +92,7 @@ class WriteRoutes:
             admission = self._admission(headers, route[1])
         except ClientGone:
             return
-        except (NotPlain, StoreUnavailable):  # the application finds out more, or says what is wrong
+        except NotPlain:  # the application finds out more, or says what is wrong
             await self._app(scope, receive if body is None else replay(body, receive), send)
             return
         scope[ROUTE] = _CREATE if route[2] is None else _REVOKE
@@ -89,6 +100,11 @@ class WriteRoutes:
         try:
             exchange = self._exchange(scope, headers, admission, route[1], body, trace_id)
             response = await self._writer.do(route[1], partial(exchange.write_within, route[1], work, reason=reason))
+        except (NotConfirmed, TransactionAborted) as error:  # nothing was done
+            if isinstance(error, NotConfirmed):
+                self._admissions.forget(credential_of(*_sent(headers)), route[1])
+            await self._app(scope, receive if body is None else replay(body, receive), send)
+            return
         except GrantbookError as error:
             response = errors.response_of(error, trace_id)
         except Exception:
@@ -98,7 +114,8 @@ class WriteRoutes:
         await response(scope, receive, send)
 
     def _admission(self, headers: dict[bytes, bytes], organization_id: str) -> Admission:
-        admission = self._admissions.recall(credential_of(*_sent(headers)), organization_id)
+        """As it was found some time ago: the write confirms it."""
+        admission = self._admissions.latest(credential_of(*_sent(headers)), organization_id)
         if admission is None:
             raise NotPlain
         scopes = admission.identity.caller.scopes
@@ -133,42 +150,55 @@ class _Waiting(NamedTuple):
 
 
 class Writer:
-    """A thread that writes for many requests: what waits when it comes back is its next transaction of the database.
+    """Writes for many requests: what waits when a thread comes back is its next transaction of the database.
 
     While it waits for the disk, more come in: so the more there is to write, the fewer syncs each of them takes.
+    Where there is one thread, whatever waits goes together; where there are several, what is of one organization does,
+    since others would wait for it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, threads: int) -> None:
         self._store = store
-        self._thread = ThreadPoolExecutor(1, "grantbook-writer")
+        self._threads = ThreadPoolExecutor(threads, "grantbook-writer")
+        self._is_one = threads == 1
         self._lock = Lock()
-        self._waiting: deque[_Waiting] = deque()
-        self._is_at_work = False
+        self._waiting: dict[str, deque[_Waiting]] = {}
+        """Of each organization, or of all; there as long as somebody writes or will write for it."""
 
     async def do(self, organization_id: str, job: Job) -> Response:
         """What the job returns or raises, once its revision is durable. Raises StoreUnavailable where it is not."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Response] = loop.create_future()
+        line = "" if self._is_one else organization_id
         with self._lock:
-            self._waiting.append(_Waiting(organization_id, job, answer))
-            starts, self._is_at_work = not self._is_at_work, True
+            starts = line not in self._waiting
+            self._waiting.setdefault(line, deque()).append(_Waiting(organization_id, job, answer))
         if starts:
-            loop.call_soon(self._thread.submit, self._work)  # behind what came in the same round
+            loop.call_soon(self._threads.submit, self._work, line)  # behind what came in the same round
         return await answer
 
-    def _work(self) -> None:
-        while batch := self._next():
-            found = self._written(batch)
-            for loop in {each.answer.get_loop() for each in batch}:
-                mine = [(each.answer, told) for each, told in found if each.answer.get_loop() is loop]
-                with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-                    loop.call_soon_threadsafe(_tell, mine)
+    def _work(self, line: str) -> None:
+        """One transaction; then it is another's turn, if others wait for a thread."""
+        batch = self._next(line)
+        if not batch:
+            return
+        found = self._written(batch)
+        for loop in {each.answer.get_loop() for each in batch}:
+            mine = [(each.answer, told) for each, told in found if each.answer.get_loop() is loop]
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+                loop.call_soon_threadsafe(_tell, mine)
+        try:
+            self._threads.submit(self._work, line)
+        except RuntimeError:  # the process ends, and takes no new work
+            self._work(line)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self, line: str) -> list[_Waiting]:
         with self._lock:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_TOGETHER))]
-            self._is_at_work = bool(batch)
-        return sorted(batch, key=lambda each: each.organization_id)  # who locks several, locks them in one order
+            waiting = self._waiting[line]
+            batch = [waiting.popleft() for _ in range(min(len(waiting), _MAX_TOGETHER))]
+            if not batch:
+                del self._waiting[line]
+        return batch
 
     def _written(self, batch: list[_Waiting]) -> list[tuple[_Waiting, Response | Exception]]:
         if len(batch) == 1:

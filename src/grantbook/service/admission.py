@@ -70,10 +70,26 @@ class Admissions:
         ):
             del self._held[credential, organization_id]
             return None
-        if not held.used_at <= now < held.used_at + SECOND:
-            self._desk.key_uses.note(home, identity.caller.api_key_id or "", now)
-            held.used_at = now
+        self._note_use(held, now)
         return held
+
+    def latest(self, credential: Hashable, organization_id: str) -> Admission | None:
+        """The one that `admit` gave last, whatever has changed since: for whoever confirms it before relying on it."""
+        held = self._held.get((credential, organization_id))
+        if held is not None:
+            self._note_use(held, self._desk.clock())
+        return held
+
+    def forget(self, credential: Hashable, organization_id: str) -> None:
+        """What was held of it, which is not so any more."""
+        with self._desk.facts:
+            self._held.pop((credential, organization_id), None)
+
+    def _note_use(self, held: Admission, now: Instant) -> None:
+        if not held.used_at <= now < held.used_at + SECOND:
+            identity = held.identity
+            self._desk.key_uses.note(identity.organization_id, identity.caller.api_key_id or "", now)
+            held.used_at = now
 
     def may_hold(self, credential: Hashable, organization_id: str) -> bool:
         """Whether `find` may find one; without holding the cache."""

@@ -161,7 +161,8 @@ class SqlRestoration:
 
     def add_changes(self, changes_: Sequence[Change]) -> None:
         self._insert(changes, Change.__struct_fields__, map(msgspec.structs.astuple, changes_))
-        keep_texts(self._dialect, self._statements, self._session, self.organization_id, texts_of(changes_))
+        place = self._statements, self._session, self.organization_id
+        add_texts(*place, fresh_texts(self._dialect, *place, texts_of(changes_)))
         times = {change.revision: change.at for change in changes_}
         times.pop(self.revision, None)  # the last part may have ended in the middle of it
         self._insert(revisions, ("revision", "at"), times.items())
@@ -214,19 +215,24 @@ class SqlRestoration:
             self._session.insert_rows(self._statements.insert(table), (_TENANT, *names), whole)
 
 
-def keep_texts(
+def fresh_texts(
     dialect: Dialect, statements: Statements, session: Session, organization_id: str, told: Collection[ToldText]
-) -> None:
-    """Keep those of the texts of the record that are not kept yet."""
+) -> dict[str, ToldText]:
+    """Those of the texts of the record that are not kept yet, by digest."""
     fresh = {digest_of(each): each for each in told}
-    if not fresh:
-        return
-    digests = dialect.list_value(sorted(fresh))
-    for row in session.all(statements.known_texts(), tenant=organization_id, digests=digests):
-        del fresh[row[0]]
-    rows = [(organization_id, digest, *each) for digest, each in fresh.items()]
-    session.insert_rows(statements.insert(told_texts), _TEXT_COLUMNS, rows)
-    session.index_texts([(each.text, digest) for digest, each in fresh.items()])
+    if fresh:
+        digests = dialect.list_value(sorted(fresh))
+        for row in session.all(statements.known_texts(), tenant=organization_id, digests=digests):
+            del fresh[row[0]]
+    return fresh
+
+
+def add_texts(statements: Statements, session: Session, organization_id: str, fresh: Mapping[str, ToldText]) -> None:
+    """Keep these texts, by digest."""
+    if fresh:
+        rows = [(organization_id, digest, *each) for digest, each in fresh.items()]
+        session.insert_rows(statements.insert(told_texts), _TEXT_COLUMNS, rows)
+        session.index_texts([(each.text, digest) for digest, each in fresh.items()])
 
 
 def _key_names(table: Table) -> list[str]:

@@ -445,7 +445,8 @@ class Archive(Protocol):
         """The values of those of the global keys that have one."""
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
-        """Those of the ids that are or were a member of this organization, as `Store.organizations_of` knows it."""
+        """Those of the ids that are or were a member of this organization, as `Store.organizations_of` knows it; maybe
+        also who joined since the archive began."""
 
     def key_uses(self) -> Iterator[tuple[str, Instant]]:
         """Keys and their last use, by key."""

@@ -218,6 +218,10 @@ class PostgresDialect:
     def insert(self, table: Table) -> Any:
         return insert(table)
 
+    def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:
+        """One way across the network and back, rather than one for each; COPY has to go by itself."""
+        return cursor.connection.pipeline() if rows < _COPIED_ROWS else nullcontext()
+
     def insert_many(
         self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> None:

@@ -116,6 +116,12 @@ class Session:
         with self._translated():
             self._dialect.insert_many(self._cursor, prepared, columns, rows)
 
+    @contextmanager
+    def at_once(self, rows: int) -> Iterator[None]:
+        """As `Dialect.at_once`: what it runs tells no rows affected."""
+        with self._translated(), self._dialect.at_once(self._cursor, rows):
+            yield
+
     def index_texts(self, texts: Sequence[tuple[str, str]]) -> None:
         """As `Dialect.index_texts`."""
         with self._translated():

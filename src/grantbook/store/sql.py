@@ -14,10 +14,10 @@ from grantbook.model.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from grantbook.model.facts import Fact, Member, key_of
 from grantbook.model.instants import SECOND, Clock, Instant
 from grantbook.model.limits import IDEMPOTENCY_TTL_S
-from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, claim, keep_texts
+from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, add_texts, claim, fresh_texts
 from grantbook.store.history import NO_HASH, Recorder
 from grantbook.store.kept import Memory
-from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse
+from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse, ToldText
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.snapshots import SqlSnapshot
@@ -114,22 +114,25 @@ class SqlTransaction(SqlSnapshot):
 
     def finish(self) -> None:
         """Write what waits, the changes and the new head; all but the commit."""
-        self._flush()
-        if self._changes:
+        self._flush_closed()
+        if not self._changes:
+            self.revision = self._recorder.revision - 1
+            return
+        fresh = self._fresh_texts()
+        with self._session.at_once(len(self._changes) + len(fresh)):
+            self._flush_opened()
             rows = [(self.organization_id, *msgspec.structs.astuple(change)) for change in self._changes]
             self._session.insert_rows(self._statements.insert(changes), _CHANGE_COLUMNS, rows)
-            self._note_texts()
+            add_texts(self._statements, self._session, self.organization_id, fresh)
             self._move_head(self.tip)
             self._session.announce(self.organization_id, self.revision)
-        else:
-            self.revision = self._recorder.revision - 1
 
-    def _note_texts(self) -> None:
-        """Keep the texts of the changes that were not told before."""
+    def _fresh_texts(self) -> dict[str, ToldText]:
+        """Those of the changes that were not told before; from now on they count as told."""
         told = texts_of(self._changes)
         known = self._texts.known_at(self.organization_id, self.newest.hash)
-        keep_texts(self._dialect, self._statements, self._session, self.organization_id, told - known)
         self._texts.keep(self.organization_id, self.tip.hash, known, told - known)
+        return fresh_texts(self._dialect, self._statements, self._session, self.organization_id, told - known)
 
     @property
     def tip(self) -> Head:

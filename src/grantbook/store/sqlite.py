@@ -3,7 +3,7 @@ for writes, one connection a thread from the pool."""
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import chain
 from operator import itemgetter
@@ -94,6 +94,9 @@ class SqliteDialect:
     def turn(self) -> AbstractContextManager[Any]:
         """Writers of this process queue here in turn, rather than poll the database's lock."""
         return self._writing
+
+    def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:  # noqa: ARG002 - nothing is sent
+        return nullcontext()
 
     def insert_many(
         self, cursor: Any, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]

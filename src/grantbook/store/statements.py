@@ -110,6 +110,10 @@ class Dialect(Protocol):
     def turn(self) -> AbstractContextManager[Any]:
         """Held while this process writes, where it has to take turns with itself."""
 
+    def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:
+        """A block of statements that write so many rows and of which nothing is asked back, which may be sent together:
+        an error of one of them comes by the end of the block."""
+
     def insert_many(
         self, cursor: Any, prepared: "Prepared", columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> None:
