@@ -46,7 +46,7 @@ _CREATE: Final = f"{ORGANIZATION}/access/grants"
 _REVOKE: Final = f"{ORGANIZATION}/access/grants/{{grant_id}}"
 _SCOPE: Final = "write"
 _MAX_TOGETHER: Final = 64
-_MAX_BESIDE: Final = 4
+_MAX_BESIDE: Final = 8
 """So many organizations are written to at a time, each on a connection."""
 _log = logging.getLogger(__name__)
 

@@ -68,13 +68,16 @@ class Admissions:
             or (home != organization_id and facts.current(home).epoch != held.epochs[0])
             or (identity.expires_at is not None and identity.expires_at <= now)
         ):
-            del self._held[credential, organization_id]
+            self.forget(credential, organization_id)
             return None
         self._note_use(held, now)
         return held
 
     def latest(self, credential: Hashable, organization_id: str) -> Admission | None:
-        """The one that `admit` gave last, whatever has changed since: for whoever confirms it before relying on it."""
+        """The one that `admit` gave last, whatever has changed since: for whoever confirms it before relying on it.
+
+        From any thread, as `forget`.
+        """
         held = self._held.get((credential, organization_id))
         if held is not None:
             self._note_use(held, self._desk.clock())
@@ -82,8 +85,7 @@ class Admissions:
 
     def forget(self, credential: Hashable, organization_id: str) -> None:
         """What was held of it, which is not so any more."""
-        with self._desk.facts:
-            self._held.pop((credential, organization_id), None)
+        self._held.pop((credential, organization_id), None)
 
     def _note_use(self, held: Admission, now: Instant) -> None:
         if not held.used_at <= now < held.used_at + SECOND:
