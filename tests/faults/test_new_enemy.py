@@ -141,11 +141,15 @@ def bad_weather(pair: Pair, rolls: random.Random) -> Iterator[Counter[str]]:
     """The feeds, and the queries besides, get a new trouble several times a second."""
     seen: Counter[str] = Counter()
     ends = Event()
+    troubles: list[str] = []
 
     def blow() -> None:
         while not ends.wait(_WEATHER_S):
             proxy = rolls.choice(pair.proxies)
-            trouble = rolls.choice(["cut", "late feed", "still feed", "late queries", "cut queries", "none", "none"])
+            if not troubles:
+                troubles.extend(["cut", "late feed", "still feed", "late queries", "cut queries", "none", "none"])
+                rolls.shuffle(troubles)
+            trouble = troubles.pop()
             seen[trouble] += 1
             proxy.heal()
             if trouble == "cut":

@@ -22,6 +22,8 @@ from grantbook.store.port import Store
 
 _PATIENCE_S: Final = 0.001
 _ORGANIZATION_BYTES: Final = 3_000
+_YOUNG_SHARE: Final = 0.45
+"""The older half takes as much again, and the rest is lost between the two in the memory of the process."""
 MAX_APART: Final = 4
 """So many threads load at a time without holding up others, each on a connection of its own."""
 
@@ -134,7 +136,7 @@ class FactCache:
 
     def leave(self) -> None:
         """As `with` ends."""
-        if self.spent_bytes > self._max_bytes // 2:
+        if self.spent_bytes > self._max_bytes * _YOUNG_SHARE:
             self._rotate()
         self._lock.release()
 

@@ -129,10 +129,10 @@ class SqlTransaction(SqlSnapshot):
 
     def _fresh_texts(self) -> dict[str, ToldText]:
         """Those of the changes that were not told before; from now on they count as told."""
-        told = texts_of(self._changes)
         known = self._texts.known_at(self.organization_id, self.newest.hash)
-        self._texts.keep(self.organization_id, self.tip.hash, known, told - known)
-        return fresh_texts(self._dialect, self._statements, self._session, self.organization_id, told - known)
+        told = texts_of(self._changes) - known
+        self._texts.keep(self.organization_id, self.tip.hash, known, told)
+        return fresh_texts(self._dialect, self._statements, self._session, self.organization_id, told)
 
     @property
     def tip(self) -> Head:
