@@ -226,7 +226,7 @@ class OrganizationFacts(HeldFacts):
         if entity.containers:
             self._load([(user_id, ref)])
         elif user.is_known and entity.is_there and entity.lacks_grants_to(user):
-            if entity.grants:
+            if entity.grants or len(user.ids) > _MAX_PROBED:
                 self._load_grants_to({entity.ref: user.who - entity.grants.keys()})
             else:
                 self._probe(entity, user.who, user.ids)

@@ -70,8 +70,7 @@ class Admissions:
         ):
             self.forget(credential, organization_id)
             return None
-        if not held.used_at <= now < held.used_at + SECOND:
-            self._note_use(held, now)
+        self._note_use(held, now)
         return held
 
     def latest(self, credential: Hashable, organization_id: str) -> Admission | None:
@@ -79,9 +78,9 @@ class Admissions:
 
         From any thread, as `forget`.
         """
-        held, now = self._held.get((credential, organization_id)), self._desk.clock()
-        if held is not None and not held.used_at <= now < held.used_at + SECOND:
-            self._note_use(held, now)
+        held = self._held.get((credential, organization_id))
+        if held is not None:
+            self._note_use(held, self._desk.clock())
         return held
 
     def forget(self, credential: Hashable, organization_id: str) -> None:
@@ -89,9 +88,10 @@ class Admissions:
         self._held.pop((credential, organization_id), None)
 
     def _note_use(self, held: Admission, now: Instant) -> None:
-        identity = held.identity
-        self._desk.key_uses.note(identity.organization_id, identity.caller.api_key_id or "", now)
-        held.used_at = now
+        if not held.used_at <= now < held.used_at + SECOND:
+            identity = held.identity
+            self._desk.key_uses.note(identity.organization_id, identity.caller.api_key_id or "", now)
+            held.used_at = now
 
     def may_hold(self, credential: Hashable, organization_id: str) -> bool:
         """Whether `find` may find one; without holding the cache."""

@@ -88,8 +88,8 @@ class SqlPresent(ABC):
 
     def standings(self, organization_id: str, user_ids: Collection[str]) -> dict[str, list[Standing]]:
         found: defaultdict[str, list[Standing]] = defaultdict(list)
-        for user_id, *standing in self._rows_of("standings", user_ids, organization_id):
-            found[user_id].append(Standing(*standing))
+        for row in self._rows_of("standings", user_ids, organization_id):
+            found[row[0]].append(row[1:])
         return found
 
     def departments(self, organization_id: str, ids: Collection[str]) -> list[tuple[str, str | None]]:
@@ -106,8 +106,8 @@ class SqlPresent(ABC):
 
     def outlines(self, organization_id: str, entities: Collection[EntityRef]) -> dict[tuple[str, str], list[Outline]]:
         found: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
-        for type_, id_, *outline in self._rows_of("outlines", {entity.id for entity in entities}, organization_id):
-            found[type_, id_].append(Outline(*outline))
+        for row in self._rows_of("outlines", {entity.id for entity in entities}, organization_id):
+            found[row[:2]].append(row[2:])
         return found
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:

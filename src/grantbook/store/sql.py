@@ -156,7 +156,7 @@ class SqlTransaction(SqlSnapshot):
             new_at=head.at,
             new_hash=head.hash,
         )
-        if not moved:
+        if not moved and not self._dialect.locks_heads:  # there the row is since it was locked, and may not be told of
             self._session.run(
                 self._statements.insert(heads),
                 organization_id=self.organization_id,
