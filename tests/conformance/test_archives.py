@@ -98,7 +98,7 @@ def test_an_archive_tells_the_record_and_what_is_kept_beside_it(store: Store, cl
         assert list(archive.responses()) == [("key-1", NOW + MILLISECOND, ANSWER)]
 
 
-def test_an_archive_does_not_move_while_others_write(store: Store) -> None:
+def test_an_archive_does_not_move_while_others_write(store: Store, request: pytest.FixtureRequest) -> None:
     """More than comes in one part, and everything of it gone before it is read."""
     many = [member(f"usr_{number:05}") for number in range(STREAM_ROWS + 10)]
     deposit(store, ORGANIZATION, many)
@@ -111,7 +111,8 @@ def test_an_archive_does_not_move_while_others_write(store: Store) -> None:
         assert [(version.fact, version.since, version.until) for version in found] == [(each, 1, None) for each in many]
         assert len([*begun[1], *record]) == len(many)
         assert [revision for revision, _ in archive.revisions()] == [1]
-        assert archive.known_users(["usr_00001", "usr_new"]) >= {"usr_00001"}
+        joined_later = archive.known_users(["usr_00001", "usr_new"]) - {"usr_00001"}
+        assert joined_later <= ({"usr_new"} if request.node.callspec.params["store"] == "citus" else set())
         assert archive.head.revision == 1
         assert archive.snapshot.count(Member) == len(many)
     assert store.head(ORGANIZATION).revision == 3
