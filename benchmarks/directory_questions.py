@@ -52,7 +52,7 @@ def wholes(world: Directory) -> Iterator[Asked]:
     yield _get("department tree", f"{_O}/departments/tree", target_ms=TREE_MS)
     yield _get("departments, all at once", f"{_O}/departments", target_ms=TREE_MS)
     resolved = "resolved access of a typical user"
-    yield _each(resolved, active, lambda id_: f"{_O}/users/{id_}/resolved-access", target_ms=None, for_members=False)
+    yield _each(resolved, active, lambda id_: f"{_O}/users/{id_}/resolved-access", for_members=False)
     yield _own("resolved access, one's own", f"{_O}/users/{world.users[0]}/resolved-access")
     entities = f"{_O}/access/entities?user_id"
     yield _each("access/entities, a page", active, lambda id_: f"{entities}={id_}", for_members=False)
@@ -191,16 +191,8 @@ def _get(
     return Asked(name=name, requests=[request], target_ms=target_ms, for_members=for_members, for_admins=for_admins)
 
 
-def _each(
-    name: str,
-    ids: list[str],
-    path: Callable[[str], str],
-    *,
-    target_ms: float | None = PAGE_MS,
-    for_members: bool = True,
-) -> Asked:
-    requests = [Request("GET", path(id_)) for id_ in ids]
-    return Asked(name=name, requests=requests, target_ms=target_ms, for_members=for_members)
+def _each(name: str, ids: list[str], path: Callable[[str], str], *, for_members: bool = True) -> Asked:
+    return Asked(name=name, requests=[Request("GET", path(id_)) for id_ in ids], for_members=for_members)
 
 
 def _own(name: str, path: str) -> Asked:
