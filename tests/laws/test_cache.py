@@ -28,7 +28,7 @@ from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, revised
-from grantbook.model.instants import Instant
+from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import OVERRIDE, Access, access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
 from grantbook.store.port import Store
@@ -154,10 +154,10 @@ def test_a_grant_that_was_loaded_ahead_ends_when_it_is_to_end(store: Store) -> N
         facts_now = cache.current(ORGANIZATION)
         copy = facts_now.copy_into(ahead, [("usr_1", ref)])
         for _ in range(3):  # meanwhile: both hold a part of the grants
-            assert facts_now.rank("usr_2", ref, NOW) == NONE
+            assert facts_now.rank("usr_2", ref, stopped(NOW)) == NONE
         assert facts_now.take_over(copy, copy.load_ahead([("usr_1", ref)]))
         for at, rank in ((NOW, 0), (NOW, 0), (NOW + DAY, NONE), (NOW, 0)):
-            assert facts_now.rank("usr_1", ref, at) == rank
+            assert facts_now.rank("usr_1", ref, stopped(at)) == rank
     cache.close()
     ahead.close()
 
@@ -177,12 +177,12 @@ def test_a_grant_on_a_container_that_was_loaded_ahead_ends_when_it_is_to_end(sto
         facts_now = cache.current(ORGANIZATION)
         copy = facts_now.copy_into(ahead, [("usr_1", other)])
         for _ in range(3):
-            assert facts_now.rank("usr_2", inner, NOW) == NONE
+            assert facts_now.rank("usr_2", inner, stopped(NOW)) == NONE
         news = copy.load_ahead([("usr_1", other)])
         copy.load_ahead([("usr_3", other)])  # the second time all that is granted
         assert facts_now.take_over(copy, news)
         for at, rank in ((NOW, 0), (NOW, 0), (NOW, 0), (NOW + DAY, NONE), (NOW, 0)):
-            assert facts_now.rank("usr_1", inner, at) == rank
+            assert facts_now.rank("usr_1", inner, stopped(at)) == rank
     cache.close()
     ahead.close()
 
@@ -278,7 +278,7 @@ def test_a_load_that_failed_is_not_taken_for_an_answer(tmp_path: Path) -> None:
             connection.execute(f"ALTER TABLE {table} RENAME TO lost")
             for pair in world.pairs:
                 with pytest.raises(StoreUnavailable), cache:
-                    cache.current(world.organization_id).rank(*pair, NOW)
+                    cache.current(world.organization_id).rank(*pair, stopped(NOW))
             connection.execute(f"ALTER TABLE lost RENAME TO {table}")
         require_agreement(cache, world, NOW, 1)
         cache.close()
@@ -310,7 +310,7 @@ def test_what_is_of_a_type_that_the_vocabulary_lost_gives_nothing_and_is_in_nobo
         assert found is not None
         assert set(found) == expected
     with cache:
-        assert cache.current(ORGANIZATION).rank("usr_1", notes, NOW) == NONE
+        assert cache.current(ORGANIZATION).rank("usr_1", notes, stopped(NOW)) == NONE
     with store.snapshot(ORGANIZATION) as snapshot:
         assert set(lookup.entities_of(snapshot, BUILT_IN, "usr_1", NOW)) == {helper}
         assert set(lookup.entities_of(snapshot, BUILT_IN, "usr_2", NOW)) == {notes, helper}
@@ -372,6 +372,11 @@ def require_changes_seen(cache: FactCache, world: World, data: st.DataObject, wr
         require_agreement(cache, world.with_facts(live), NOW, data.draw(st.sampled_from((1, len(world.pairs)))))
 
 
+def stopped(at: Instant) -> Clock:
+    """A clock that stands still."""
+    return lambda: at
+
+
 def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -> None:
     """Every pair, so many at a time and by itself: the rung, and for those that are known the paths."""
     facts = Facts.of(world.organization_id, world.facts)
@@ -384,7 +389,7 @@ def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -
         held = cache.current(world.organization_id)
         expected = [expected_rank(facts, world, pair, at) for pair in world.pairs]
         for _ in range(3):  # it is kept when it is asked for again
-            assert [held.rank(*pair, at) for pair in world.pairs] == expected
+            assert [held.rank(*pair, stopped(at)) for pair in world.pairs] == expected
         for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
             if rank >= NONE:
                 assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)

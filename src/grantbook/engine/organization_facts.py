@@ -22,7 +22,7 @@ from grantbook.engine.held import (
 from grantbook.engine.held_facts import ANSWER_BYTES, ENTITY_BYTES, NAME_BYTES, USER_BYTES, HeldFacts, News, Pair
 from grantbook.engine.lists import Lists
 from grantbook.model.facts import EntityRef
-from grantbook.model.instants import Instant
+from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
 from grantbook.store.port import Notice, Outline, Standing
@@ -51,13 +51,21 @@ class OrganizationFacts(HeldFacts):
 
     # Questions
 
-    def rank(self, user_id: str, ref: tuple[str, str], at: Instant) -> int:
-        """The one of `ranks` for one pair; it is kept with the entity, for most are asked for again."""
+    def rank(self, user_id: str, ref: tuple[str, str], clock: Clock) -> int:
+        """The one of `ranks` for one pair, now; it is kept with the entity, for most are asked for again.
+
+        Where nothing has a window the clock is left alone: to look at it takes as long as to find the answer.
+        """
         entity = self._entities.get(ref)
-        if entity is not None and entity.answered == self._changed and entity.since <= at < entity.until:
+        if (
+            entity is not None
+            and entity.answered == self._changed
+            and ((entity.until == FOREVER and not entity.since) or entity.since <= clock() < entity.until)
+        ):
             rank = entity.answers.get(user_id)
             if rank is not None:
                 return rank
+        at = clock()
         rank = self._rank(user_id, ref, at)
         if rank >= NONE:
             entity = self._entities[ref]

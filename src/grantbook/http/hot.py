@@ -275,7 +275,7 @@ class HotRoutes:
             rung = self._ranks[asked.entity_type][asked.access_level]
         except KeyError:
             raise NotPlain from None
-        rank = facts.rank(asked.user_id, (asked.entity_type, asked.entity_id), self._desk.clock())
+        rank = facts.rank(asked.user_id, (asked.entity_type, asked.entity_id), self._desk.clock)
         if rank < NONE or not asker.may_ask_about(asked.user_id):
             raise asking.refusal(self._desk.vocabulary, _check_of(asked), rank)
         ending = self._ending

@@ -34,7 +34,7 @@ def check(
     rung = None if kind is None else kind.ranks.get(access_level)
     rank = NONE
     if kind is not None and rung is not None:
-        rank = facts.rank(user_id, ref, desk.clock())
+        rank = facts.rank(user_id, ref, desk.clock)
         if rank >= NONE and asker.may_ask_about(user_id):
             level = kind.levels[rank] if rank >= 0 else None
             return Decision(allowed=rank >= rung, access_level=level, revision=facts.revision)
