@@ -14,6 +14,7 @@ from grantbook.bootstrap import open_desk
 from grantbook.http.app import create_app
 from grantbook.http.hot import HotRoutes
 from grantbook.http.middleware import Scope
+from grantbook.model.facts import Department, Member, Organization, Role, revised
 from grantbook.model.limits import MAX_BATCH_CHECKS, MAX_BODY_BYTES
 from grantbook.service import grants
 from grantbook.service.admission import Admissions
@@ -188,6 +189,33 @@ def test_lists_are_answered_alike(both: Both) -> None:
     assert both.agree("GET", f"entities?user_id={owner}&entity_type=vector_store") == 200
     assert both.agree("GET", f"entities?user_id={owner}&entity_type=nonsense") == 422
     assert both.agree("POST", users) == 405
+
+
+def test_a_page_that_was_shown_before_has_the_names_of_now(both: Both) -> None:
+    """Whoever its paths name is called anew: a person, a department, a role, the organization."""
+    tenant = both.tenant
+    role_id = tenant.role("override_all_permissions")
+    admin = tenant.user(role_id)
+    shared = tenant.entity(mode="public")
+    tenant.grant(shared, "write", both.user)
+    tenant.grant(shared, "read", both.team, grantee_type="department")
+    paths = [f"users?entity_type={shared.type}&entity_id={shared.id}"]
+    paths += [f"entities?user_id={user_id}" for user_id in (both.user, admin)]
+    client, key = both.clients[0], {"X-API-Key": tenant.owner.secret}
+    for kind, id_ in (
+        (Member, both.user),
+        (Department, both.team),
+        (Role, role_id),
+        (Organization, tenant.organization_id),
+    ):
+        assert [both.agree("GET", path) for path in paths] == [200, 200, 200]
+        name = f"Renamed {kind.__name__}"
+        with tenant.desk.writing(tenant.organization_id, SYSTEM) as writing:
+            (fact,) = writing.find_each(kind, [id_])
+            writing.book.replace(fact, revised(fact, **{"full_name" if kind is Member else "name": name}), "updated")
+        assert [both.agree("GET", path) for path in paths] == [200, 200, 200]
+        texts = [client.get(f"{tenant.path}/access/{path}", headers=key).text for path in paths]
+        assert any(name in text for text in texts), texts
 
 
 def test_what_is_wrong_with_a_list_is_found_in_the_same_order(both: Both) -> None:

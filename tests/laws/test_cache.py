@@ -467,7 +467,7 @@ def pages(cache: FactCache, world: World, wanted: Wanted, at: Instant, limit: in
         with cache:
             page = cache.current(world.organization_id).lists.get_page(wanted, at, Part(after, 0, limit))
         assert page.total == total or total is None
-        yield from zip(page.places, page.accesses, strict=True)
+        yield from page.accesses.items()
         total, count = page.total, count + len(page.places)
         if not page.has_more:
             assert count == total

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+import msgspec
+
 from grantbook.engine.held import (
     FOREVER,
     Chain,
@@ -39,7 +41,7 @@ LIST_BYTES: Final = 1_000
 ITEM_BYTES: Final = 20
 WHOLE_ITEM_BYTES: Final = 70
 DIRECT_BYTES: Final = 500
-SHOWN_BYTES: Final = 500
+SHOWN_BYTES: Final = 700
 _ALL_GRANTS: Final = 2**31 - 1
 _ABOUT_PEOPLE: Final = {"Member": "subject_id", "DepartmentMember": "target_id", "RoleAssignment": "target_id"}
 Place = TypeVar("Place", EntityRef, str)
@@ -72,12 +74,18 @@ class Part(NamedTuple):
 
 
 class ListPage(NamedTuple):
-    """A part of a list, in order, and how many are in the whole."""
+    """A part of a list, in order, as of a revision, and how many are in the whole.
+
+    `texts` is for whoever shows pages: what is put there by place is kept as long as the list is, and `accesses` are of
+    those without.
+    """
 
     places: Sequence[Any]
-    accesses: Sequence[Access]
+    accesses: Mapping[Any, Access]
+    texts: dict[Any, msgspec.Raw]
     total: int
     has_more: bool
+    revision: int
 
 
 class Reached(Mapping[Place, Access], Generic[Place]):
@@ -90,7 +98,7 @@ class Reached(Mapping[Place, Access], Generic[Place]):
 
     def __getitem__(self, place: Place) -> Access:
         if self._access is None:
-            self._access = self._kept.accesses(self._held.values())
+            self._access = self._kept.accesses(self._held)
         return self._access(place, self._held[place])
 
     def __iter__(self) -> Iterator[Place]:
@@ -117,7 +125,7 @@ class Reached(Mapping[Place, Access], Generic[Place]):
 @dataclass(slots=True, kw_only=True)
 class Kept:
     """True from `since` until `until`, exclusive: the nearest moments at which a grant begins or ends. `grantees`
-    and `entities` are the ids of what it follows from; `shown` has the access of what was on a page."""
+    and `entities` are the ids of what it follows from; `texts` has by place what was made of it for a page."""
 
     since: Instant
     until: Instant
@@ -125,7 +133,7 @@ class Kept:
     user_id: str | None = None
     grantees: frozenset[str] = frozenset()
     entities: frozenset[str] = frozenset()
-    shown: dict[Any, Access] = field(default_factory=dict)
+    texts: dict[Any, msgspec.Raw] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,9 +173,9 @@ class KeptEntities(Kept):
                 first += bisect_right(ids, place.id)
         return first
 
-    def accesses(self, held: Iterable[Holders]) -> Callable[[EntityRef, Holders], Access]:
+    def accesses(self, held: Mapping[EntityRef, Holders]) -> Callable[[EntityRef, Holders], Access]:
         """How to tell the access to these."""
-        refs = {holder.ref for holders in held for holder, _ in holders}
+        refs = {holder.ref for holders in held.values() for holder, _ in holders}
         granted = grants_on(refs, self.sources)
         return lambda _, holders: access_by(self.user, holders, granted, self.organization_id)
 
@@ -201,13 +209,24 @@ class KeptUsers(Kept):
         """The position of the first place after this one."""
         return bisect_right(self.ids, place)
 
-    def accesses(self, _: object) -> Callable[[str, None], Access]:
-        """How to tell the access of any of them."""
-        return lambda user_id, _: self._access(user_id)
+    def accesses(self, held: Mapping[str, None]) -> Callable[[str, None], Access]:
+        """How to tell the access of these: one and the same for those who have it by the same paths of many."""
+        places: dict[str, list[int]] = {user_id: [] for user_id in held}
+        for place, (_, users) in enumerate(self.shared):
+            for user_id in users.intersection(held):
+                places[user_id].append(place)
+        of_many: dict[tuple[int, ...], Access] = {}
 
-    def _access(self, user_id: str) -> Access:
-        shared = [path for path, users in self.shared if user_id in users]
-        return access_with(self.kind, [*self.direct.get(user_id, ()), *shared])
+        def access(user_id: str, _: None) -> Access:
+            direct, key = self.direct.get(user_id), tuple(places[user_id])
+            found = of_many.get(key) if direct is None else None
+            if found is None:
+                found = access_with(self.kind, [*(direct or ()), *(self.shared[place][0] for place in key)])
+                if direct is None:
+                    of_many[key] = found
+            return found
+
+        return access
 
     def principals(self) -> frozenset[Principal]:
         """Whomever the paths may name."""
@@ -284,18 +303,20 @@ class Lists:
     def _page(self, kept: KeptEntities | KeptUsers, part: Part, *, loads: bool = False) -> ListPage | None:
         first = part.skip if part.after is None else kept.first_after(part.after)
         places: Sequence[Any] = kept.places(first, part.limit)
-        missing = [place for place in places if place not in kept.shown]
+        missing = [place for place in places if place not in kept.texts]
+        accesses: dict[Any, Access] = {}
         if missing:
             held: Sequence[Any] | None = [None] * len(missing)
             if isinstance(kept, KeptEntities):
                 held = self._facts.holders_of(missing, loads=loads)
             if held is None:
                 return None
-            access: Callable[[Any, Any], Access] = kept.accesses(held)
-            kept.shown.update((place, access(place, each)) for place, each in zip(missing, held, strict=True))
+            held_at = dict(zip(missing, held, strict=True))
+            access: Callable[[Any, Any], Access] = kept.accesses(held_at)
+            accesses = {place: access(place, each) for place, each in held_at.items()}
             self._facts.spend(SHOWN_BYTES * len(missing))
-        accesses = [kept.shown[place] for place in places]
-        return ListPage(places, accesses, len(kept), len(kept) > first + len(places))
+        has_more = len(kept) > first + len(places)
+        return ListPage(places, accesses, kept.texts, len(kept), has_more, self._facts.revision)
 
     def _hold(self, kept: KeptEntities | KeptUsers) -> None:
         if isinstance(kept, KeptUsers):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -329,9 +329,13 @@ class HotRoutes:
 
     def _page(self, request: _Request, page: ListPage) -> bytes:
         asked: _ListRequest = request.body
-        desk = self._desk
-        with desk.reading(request.organization_id, Caller(user_id=STRANGER)) as reading:
-            return msgspec.json.encode(asked.page(reading, page))
+        made: dict[Any, msgspec.Raw] = {}
+        if page.accesses:
+            with self._desk.reading(request.organization_id, Caller(user_id=STRANGER)) as reading:
+                made = asked.texts(reading, page.accesses)
+                if reading.snapshot.revision >= page.revision:  # else it may have names of before
+                    page.texts.update(made)
+        return asked.page(page, [made.get(place) or page.texts[place] for place in page.places])
 
 
 class _ListRequest:
@@ -369,19 +373,21 @@ class _ListRequest:
             raise NotPlain
         return Part(after[1] if self._is_of_users else EntityRef(*after), 0, self._paging.limit)
 
-    def page(self, reading: Reading, found: ListPage) -> dict[str, Any]:
-        """The page, with the names that its paths name."""
-        shown = dict(zip(found.places, found.accesses, strict=True))
-        last: tuple[str, str] | None = None
+    def texts(self, reading: Reading, found: Mapping[Any, Access]) -> dict[Any, msgspec.Raw]:
+        """By place the items of a page, with the names that their paths name."""
         if self._is_of_users:
-            ref = EntityRef(self._type or "", self._id)
-            items = rendering.users_with_access(reading, ref, shown)["users"]
-            last = ("user", items[-1]["user_id"]) if items else None
+            items = rendering.users_with_access(reading, EntityRef(self._type or "", self._id), found)["users"]
         else:
-            items = rendering.reached_entities(reading, shown)
-            last = next(reversed(shown), None)
+            items = rendering.reached_entities(reading, found)
+        return {place: msgspec.Raw(msgspec.json.encode(item)) for place, item in zip(found, items, strict=True)}
+
+    def page(self, found: ListPage, items: Sequence[msgspec.Raw]) -> bytes:
+        """The page of these items."""
+        last: tuple[str, str] | None = None
+        if found.places:
+            last = ("user", found.places[-1]) if self._is_of_users else found.places[-1]
         page = self._paging.page(items, total=found.total, last=last, has_more=found.has_more)
-        return {**page, "complete": True}
+        return msgspec.json.encode({**page, "complete": True})
 
 
 def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, name: str, trace_id: str) -> _Request:

@@ -19,6 +19,7 @@ from grantbook.service.overview import Overview
 
 Json = dict[str, Any]
 _SLICE = "knowledge_slice"
+_ID_FIELDS: Final = {type_: f"{type_}_id" for type_ in ("department", "role", "organization")}
 _OVERVIEW_PART: Final = 1_000
 
 
@@ -51,60 +52,61 @@ def _grant(reading: Reading, grant: Grant, known: Mapping[Principal, names.Name]
     }
 
 
+class PathShown(msgspec.Struct, omit_defaults=True, gc=False):
+    """A path in the shape of both published answers; fields without a value are left out."""
+
+    type: str
+    access_level: str
+    grant_id: str | None = None
+    source_id: str | None = None
+    source_name: str | None = None
+    department_id: str | None = None
+    role_id: str | None = None
+    organization_id: str | None = None
+    composite_id: str | None = None
+    slice_id: str | None = None
+    container_type: str | None = None
+    container_id: str | None = None
+
+
 def paths_of(reading: Reading, accesses: Iterable[Access]) -> "PathRenderer":
     """A renderer that knows the names of everything that the paths name."""
-    sources = {path.source for access in accesses for path in access.paths}
+    paths = {id(access): access.paths for access in accesses}  # one access may be that of many
+    sources = {path.source for each in paths.values() for path in each}
     return PathRenderer(names.of_principals(reading, sources))
 
 
 class PathRenderer:
-    """Paths in the shape of both published answers; fields without a value are left out."""
+    """Paths to an entity as they are shown."""
 
     def __init__(self, known: Mapping[Principal, names.Name]) -> None:
         self._known = known
 
-    def __call__(self, paths: Iterable[Path]) -> list[Json]:
-        return [self._path(path) for path in paths]
+    def __call__(self, ref: EntityRef, paths: Iterable[Path]) -> list[PathShown]:
+        return [self._path(ref.type, path) for path in paths]
 
-    def _path(self, path: Path) -> Json:
+    def _path(self, type_: str, path: Path) -> PathShown:
         source = path.source
-        rendered: Json = {"type": path.type, "access_level": path.access_level}
-        if path.grant_id is not None:
-            rendered["grant_id"] = path.grant_id
-        rendered["source_id"] = source.id
         name = self._known.get(source, NO_NAME).name
-        if name is not None:
-            rendered["source_name"] = name
-        if source.type in {"department", "role", "organization"}:
-            rendered[f"{source.type}_id"] = source.id
-        rendered.update(through(path.through))
-        return rendered
+        shown = PathShown(path.type, path.access_level, path.grant_id, source.id, name)
+        if source.type in _ID_FIELDS:
+            setattr(shown, _ID_FIELDS[source.type], source.id)
+        if path.through:
+            _show_containers(shown, type_, path.through)
+        return shown
 
 
-def through(chain: Sequence[EntityRef]) -> Json:
-    """Containers by name: the slice next to the entity, and the composite that the grant is on.
-
-    A chain of one slice is that slice: its caller knows whether it holds slices or stores.
-    """
-    if not chain:
-        return {}
+def _show_containers(shown: PathShown, type_: str, chain: Sequence[EntityRef]) -> None:
+    """By name: the slice next to the entity, and the composite that the grant is on. What contains a slice is a
+    composite, however deep."""
     slices = [ref.id for ref in chain if ref.type == _SLICE]
     if not slices:
-        return {"container_type": chain[0].type, "container_id": chain[0].id}
-    if len(slices) == 1:
-        return {"slice_id": slices[0]}
-    return {"composite_id": slices[0], "slice_id": slices[-1]}
-
-
-def entity_paths(render: PathRenderer, ref: EntityRef, paths: Iterable[Path]) -> list[Json]:
-    """Paths to one entity. What contains a slice is a composite, however deep."""
-    rendered = render(paths)
-    if ref.type == _SLICE:
-        for path in rendered:
-            if "slice_id" in path:
-                nearest = path.pop("slice_id")
-                path.setdefault("composite_id", nearest)
-    return rendered
+        shown.container_type, shown.container_id = chain[0]
+    elif type_ == _SLICE or len(slices) > 1:
+        shown.composite_id = slices[0]
+        shown.slice_id = None if type_ == _SLICE else slices[-1]
+    else:
+        shown.slice_id = slices[0]
 
 
 def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> list[Json]:
@@ -115,7 +117,7 @@ def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> lis
             "entity_type": ref.type,
             "entity_id": ref.id,
             "access_level": access.level,
-            "grant_paths": entity_paths(render, ref, access.paths),
+            "grant_paths": render(ref, access.paths),
         }
         for ref, access in found.items()
     ]
@@ -124,12 +126,10 @@ def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> lis
 def users_with_access(reading: Reading, entity: EntityRef, found: Mapping[str, Access]) -> Json:
     """Who reaches an entity."""
     render = paths_of(reading, found.values())
+    shared = {id(access): access for access in found.values()}  # one for many who have it by the same paths
+    rendered = {key: render(entity, access.paths) for key, access in shared.items()}
     users = [
-        {
-            "user_id": user_id,
-            "access_level": access.level,
-            "grant_paths": entity_paths(render, entity, access.paths),
-        }
+        {"user_id": user_id, "access_level": access.level, "grant_paths": rendered[id(access)]}
         for user_id, access in found.items()
     ]
     return {"entity_type": entity.type, "entity_id": entity.id, "users": users}
@@ -147,7 +147,7 @@ def decision(reading: Reading, answer: Decision) -> Json:
 def explanation(reading: Reading, entity: EntityRef, answer: Decision) -> Json:
     """The answer with every path, and the remedies of a denial."""
     access = Access(level=answer.access_level, paths=answer.paths)
-    paths = entity_paths(paths_of(reading, [access]), entity, answer.paths)
+    paths = paths_of(reading, [access])(entity, answer.paths)
     rendered = {**decision(reading, answer), "grant_paths": paths}
     if not answer.allowed:
         rendered["remedies"] = [dict(remedy) for remedy in answer.remedies]

@@ -28,8 +28,8 @@ def resolved_access(reading: Reading, user_id: str, found: Reached[EntityRef]) -
     def items() -> Iterator[Item]:
         for ref in found:
             access = found[ref]
-            paths = rendering.entity_paths(render, ref, access.paths)
-            item = (ref, access.level, found.name(ref), msgspec.Raw(msgspec.json.encode(paths)))
+            paths = msgspec.Raw(msgspec.json.encode(render(ref, access.paths)))
+            item = (ref, access.level, found.name(ref), paths)
             if ref.type in _AGAIN:
                 told.append(item)
             yield item
