@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -27,11 +27,11 @@ from grantbook.engine.lists import EntitiesOf, Part, UsersOf, Wanted
 from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
-from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, revised
+from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, Principal, revised
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import OVERRIDE, Access, access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
-from grantbook.store.port import Store
+from grantbook.store.port import Present, Store
 from grantbook.store.sqlite import open_sqlite
 from tests.laws.books import settle
 from tests.worlds import (
@@ -44,9 +44,11 @@ from tests.worlds import (
     World,
     assigned,
     contains,
+    department,
     deposit,
     entity,
     grant,
+    joined,
     member,
     organization,
     role,
@@ -106,7 +108,8 @@ def test_no_change_of_another_process_leaves_an_answer_of_before(
 def test_what_was_loaded_ahead_is_of_now(
     shared_store: Store, max_bytes: int, world: World, data: st.DataObject
 ) -> None:
-    """Whatever is asked or changes between the copy, its loading and its taking over, by two at a time."""
+    """Whatever is asked or changes between the copy, its loading, the parts of that, and its taking over, by two at a
+    time."""
     world = settle(shared_store, world)
     cache, ahead = FactCache(shared_store, BUILT_IN, max_bytes), FactCache(shared_store, BUILT_IN, 1 << 30)
     live: list[Fact] = list(world.facts)
@@ -124,9 +127,11 @@ def test_what_was_loaded_ahead_is_of_now(
             withdraw(shared_store, world.organization_id, going)
             deposit(shared_store, world.organization_id, coming)
 
+    ahead.present = cast("Present", Interrupted(ahead.present, meanwhile))
+    some = st.sampled_from((world.pairs, world.pairs[:3], world.pairs[-3:])) | st.sampled_from(world.pairs).map(one)
     for _ in range(3):
         meanwhile()
-        wanted = [data.draw(st.sampled_from((world.pairs, world.pairs[:3], world.pairs[-3:]))) for _ in range(2)]
+        wanted = [data.draw(some) for _ in range(2)]
         with cache:
             copies = [cache._facts_of(world.organization_id).copy_into(ahead, pairs) for pairs in wanted]
         meanwhile()
@@ -134,6 +139,7 @@ def test_what_was_loaded_ahead_is_of_now(
         for copy, pairs in zip(copies, wanted, strict=True):
             with ahead:
                 news.append(copy.load_ahead(pairs))
+            assert copy.revision == shared_store.head(world.organization_id).revision
             meanwhile()
         for copy, told in zip(copies, news, strict=True):
             with cache:
@@ -141,6 +147,55 @@ def test_what_was_loaded_ahead_is_of_now(
             meanwhile()
         at, size = data.draw(st.sampled_from(MOMENTS)), data.draw(st.sampled_from((1, len(world.pairs))))
         require_agreement(cache, world.with_facts(live), at, size)
+    cache.close()
+    ahead.close()
+
+
+class Interrupted:
+    """The present, where something happens before the second glance at a pair."""
+
+    def __init__(self, present: Present, meanwhile: Callable[[], None]) -> None:
+        self._present = present
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._present, name)
+
+    def glance_at_grants(self, *asked: Any) -> Any:
+        self._meanwhile()
+        return self._present.glance_at_grants(*asked)
+
+
+def one(value: Pair) -> list[Pair]:
+    return [value]
+
+
+def test_both_glances_at_a_pair_are_of_one_revision(store: Store) -> None:
+    """Nobody is given what their department was given once they had left it."""
+    ref, left = EntityRef("vector_store", "vs_1"), joined("dept_1", "usr_1")
+    things = entity(ref, owner=user("usr_nobody"), mode="private"), department("dept_1")
+    deposit(store, ORGANIZATION, [organization(), *things, member("usr_1"), member("usr_2"), left])
+    deposit(store, ORGANIZATION, [joined("dept_1", "usr_2")])
+
+    def meanwhile() -> None:
+        with store.transaction(ORGANIZATION, AUTHOR) as book:
+            book.remove(left, "left")
+            book.add(grant(ref, Principal("department", "dept_1"), "read"), "granted")
+
+    cache, ahead = FactCache(store, BUILT_IN, 1 << 30), FactCache(store, BUILT_IN, 1 << 30)
+    ahead.present = cast("Present", Interrupted(ahead.present, meanwhile))
+    pairs = [("usr_1", ref)]
+    with cache, ahead:
+        with ahead.present.reading():
+            pass  # a new connection would begin a new line
+        facts = cache.current(ORGANIZATION)
+        assert facts.knows("usr_2")  # so that the department is held
+        copy = facts.copy_into(ahead, pairs)
+        news = copy.load_ahead(pairs)
+        assert news is not None
+        assert facts.take_over(copy, news)
+        assert facts.rank("usr_1", ref, stopped(NOW)) == NONE
+        assert facts.rank("usr_2", ref, stopped(NOW)) == 0
     cache.close()
     ahead.close()
 

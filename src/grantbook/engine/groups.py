@@ -60,11 +60,18 @@ class HeldGroups:
 
         What is not held is loaded, within a reading. Raises LimitExceeded(department_depth) as the definition does.
         """
+        found = self.find_user(user_id, standing)
+        if found is None:
+            self.load(standing)
+            found = self._held_user(user_id, standing)
+        return found
+
+    def find_user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser | None:
+        """As `user`, or None where something would have to be loaded."""
         try:
             return self._held_user(user_id, standing)
         except KeyError:
-            self.load(standing)
-        return self._held_user(user_id, standing)
+            return None
 
     def _held_user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser:
         lines, roles = self._lines, self._roles

@@ -106,6 +106,11 @@ class HeldEntity(msgspec.Struct):
                 best = grant.rank
         return best
 
+    @property
+    def takes_a_glance(self) -> bool:
+        """Whether a question about a user's grants on it is all that may be missing; the second time all are loaded."""
+        return not self.containers and (self.is_whole or self.is_wide or not self.was_probed)
+
     def lacks_grants_to(self, user: HeldUser) -> bool:
         """Whether a grant to the user could be there that is not held."""
         return not self.is_whole and not self.grants.keys() >= user.who

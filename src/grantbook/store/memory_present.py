@@ -20,7 +20,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, Outline, Snapshot, Standing
+from grantbook.store.port import EdgeRow, GivenRow, Glance, GrantRow, Notice, Outline, Snapshot, Standing
 
 if TYPE_CHECKING:
     from grantbook.store.memory import MemoryStore
@@ -105,6 +105,17 @@ class MemoryPresent:
         for edge in edges:
             found[edge.member].append(Outline("container", None, *edge.container, None, None))
         return found
+
+    def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
+        with self.reading():
+            standing, outline = self.standing(organization_id, user_id), self.outline(organization_id, entity)
+            return Glance(self.revision(organization_id), standing, outline)
+
+    def glance_at_grants(
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+    ) -> tuple[int, list[GrantRow]]:
+        with self.reading():
+            return self.revision(organization_id), self.grants_to(organization_id, entity, grantee_ids)
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}

@@ -164,6 +164,14 @@ class Outline(NamedTuple):
     name: str | None
 
 
+class Glance(NamedTuple):
+    """What decides about a user and an entity but for grants, and the revision that it is of."""
+
+    revision: int
+    standing: Sequence[Standing]
+    outline: Sequence[Outline]
+
+
 class GrantRow(NamedTuple):
     """A live grant, as far as it decides."""
 
@@ -261,6 +269,15 @@ class Present(Protocol):
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> Sequence[GrantRow]:
         """Live grants on the entity to grantees with these ids."""
+
+    def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
+        """The standing and the outline, of one state, in one question that is no part of a reading. The revision is
+        negative where it cannot be told, also where the store did not answer."""
+
+    def glance_at_grants(
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+    ) -> tuple[int, Sequence[GrantRow]]:
+        """In the same way the revision, and what `grants_to` has for a few grantees."""
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entities, at most `limit` on each of them, in no promised order."""

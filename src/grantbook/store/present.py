@@ -12,7 +12,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import Engine, Text, bindparam, exists, literal_column, null, or_, select, union_all
+from sqlalchemy import Engine, Text, bindparam, cast, exists, literal_column, null, or_, select, union_all
 
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
@@ -29,7 +29,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, GrantRow, Notice, Outline, Standing
+from grantbook.store.port import EdgeRow, GivenRow, Glance, GrantRow, Notice, Outline, Standing
 from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
@@ -44,6 +44,8 @@ _STANDING: Final = (
     ("department", FACT_TABLES[DepartmentMember], "department_id"),
 )
 """Of each part of a standing the word for it, the table, and the column of the value."""
+_REVISION: Final = "revision"
+_PARTS_OF_STANDING: Final = frozenset(part for part, _, _ in _STANDING)
 _PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
@@ -112,6 +114,26 @@ class SqlPresent(ABC):
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         return self._rows_of("grants_to", grantee_ids, organization_id, *entity)
+
+    def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
+        revision = -1
+        standing: list[Standing] = []
+        outline: list[Outline] = []
+        for row in self._rows_alone("glance", organization_id, user_id, *entity):
+            if row[0] == _REVISION:
+                revision = int(row[1])
+            elif row[0] in _PARTS_OF_STANDING:
+                standing.append(row[:2])
+            else:
+                outline.append(row)
+        return Glance(revision, standing, outline)
+
+    def glance_at_grants(
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+    ) -> tuple[int, list[GrantRow]]:
+        count = len(grantee_ids)
+        rows = self._rows_alone("glance_at_grants", organization_id, *entity, *grantee_ids, count=count)
+        return rows[0][0] if rows else -1, [row[1:] for row in rows if row[1] is not None]
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
         found: list[GrantRow] = []
@@ -209,6 +231,16 @@ class SqlPresent(ABC):
     def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
         return rows_of(self._dialect, self._cursor, self._statements.get(name, count), values)
 
+    def _rows_alone(self, name: str, *values: Any, count: int = 0) -> list[Any]:
+        """As `_rows`, of a statement that is a transaction by itself; none where the database did not answer."""
+        try:
+            if self._cursor is None:
+                self._connect()
+            return self._rows(name, *values, count=count)
+        except self._dialect.errors as error:
+            self.close(error)
+            return []
+
 
 class _Reading:
     """A block of `SqlPresent`, made once for all: they do not lie within each other."""
@@ -267,6 +299,8 @@ class _Statements:
             "outline": (self._outline, grant),
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
+            "glance": (self._glance, ("tenant", "id", "type", "entity")),
+            "glance_at_grants": (self._glance_at_grants, (*grant, "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
             "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
             "given_to": (self._given_to, ("tenant", "ids")),
@@ -307,11 +341,7 @@ class _Statements:
         return select(table.c.id).where(live(table), table.c.deleted_at.is_not(None))
 
     def _standing(self, _: int) -> Any:
-        parts = (
-            select(_text(part), table.c[value]).where(live(table), table.c.user_id == bindparam("id"))
-            for part, table, value in _STANDING
-        )
-        return union_all(*parts)
+        return union_all(*_standing_parts())
 
     def _standings(self, count: int) -> Any:
         parts = (
@@ -337,11 +367,18 @@ class _Statements:
         return select(table.c.grantee_id).where(live(table), self._is_in(table.c.grantee_id, count), is_user).distinct()
 
     def _outline(self, _: int) -> Any:
-        parts = (
-            select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
-            for type_, of, *columns in _outline_parts()
-        )
-        return union_all(*parts)
+        return union_all(*_parts_of_outline())
+
+    def _glance(self, _: int) -> Any:
+        empty = [null()] * (len(Outline._fields) - len(Standing._fields))
+        revision = select(_text(_REVISION), cast(heads.c.revision, Text), *empty).where(_tenant(heads))
+        return union_all(revision, *_standing_parts(*empty), *_parts_of_outline())
+
+    def _glance_at_grants(self, count: int) -> Any:
+        table = FACT_TABLES[Grant]
+        wanted = (table.c.organization_id == heads.c.organization_id) & self._grants_to(count).whereclause
+        columns = (table.c[name] for name in GrantRow._fields)
+        return select(heads.c.revision, *columns).select_from(heads.outerjoin(table, wanted)).where(_tenant(heads))
 
     def _outlines(self, count: int) -> Any:
         parts = (
@@ -445,6 +482,18 @@ class _Statements:
         if count == 1:
             return column == bindparam("id0")
         return column.in_([bindparam(name) for name in _ids(count)])
+
+
+def _standing_parts(*more: Any) -> Iterator[Any]:
+    """Selects of a `Standing` and more columns, of the user of this id."""
+    for part, table, value in _STANDING:
+        yield select(_text(part), table.c[value], *more).where(live(table), table.c.user_id == bindparam("id"))
+
+
+def _parts_of_outline() -> Iterator[Any]:
+    """Selects of an `Outline`, of the entity of this type and id."""
+    for type_, of, *columns in _outline_parts():
+        yield select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
 
 
 def _outline_parts() -> Iterator[tuple[Any, ...]]:
