@@ -107,9 +107,9 @@ class HeldEntity(msgspec.Struct):
         return best
 
     @property
-    def takes_a_glance(self) -> bool:
-        """Whether a question about a user's grants on it is all that may be missing; the second time all are loaded."""
-        return not self.containers and (self.is_whole or self.is_wide or not self.was_probed)
+    def is_to_be_whole(self) -> bool:
+        """Whether all grants on it are loaded the next time that some of them are missing."""
+        return self.was_probed and not self.is_whole and not self.is_wide
 
     def lacks_grants_to(self, user: HeldUser) -> bool:
         """Whether a grant to the user could be there that is not held."""

@@ -403,13 +403,11 @@ class OrganizationFacts(HeldFacts):
         """Load what decides about a pair without a transaction around it, which takes half as long; whether that was
         all and nothing is new. Each question tells the revision that its answer is of, so whatever is held after it is
         of the revision of these facts, also where this fails half-way."""
-        present = self._present
+        present, own = self._present, EntityRef(*ref)
         user, entity = self._user(user_id), self._entity(ref)
-        has_asked = user is None or entity is None
-        if entity is not None and not entity.takes_a_glance:
-            return False
-        if user is None or entity is None:
-            own = EntityRef(*ref)
+        holders = None if entity is None else self._holders(entity)
+        has_asked = user is None or holders is None
+        if user is None or holders is None:
             found = present.glance(self.id, user_id, own)
             if not self._is_of_now(found.revision):
                 return False
@@ -417,18 +415,30 @@ class OrganizationFacts(HeldFacts):
             if user is None or not user.is_known:
                 return False
             self._keep_user(user)
-            entity = entity or self._hold_entity(own, found.outline)
-        if not entity.takes_a_glance:
-            return False
-        if user.is_known and entity.is_there and entity.lacks_grants_to(user):
-            if len(user.ids) > _MAX_PROBED:
+            holders = self._hold_line(own, found.outlines)
+        lacking = [holder for holder, _ in holders if holder.lacks_grants_to(user)] if user.is_known else []
+        if lacking and holders[0][0].is_there:
+            if len(user.ids) > _MAX_PROBED or any(holder.is_to_be_whole for holder in lacking):
                 return False
-            revision, rows = present.glance_at_grants(self.id, entity.ref, user.ids)
+            revision, rows = present.glance_at_grants(self.id, [holder.ref for holder in lacking], user.ids)
             if not self._is_of_now(revision):
                 return False
-            self._hold_probed(entity, user.who, rows)
+            for holder in lacking:
+                self._hold_probed(holder, user.who, [row for row in rows if (row[0], row[1]) == holder.ref])
             has_asked = True
         return has_asked  # else nobody has said that nothing is new
+
+    def _hold_line(self, ref: EntityRef, outlines: Mapping[tuple[str, str], Sequence[Outline]]) -> Holders:
+        """The entity and whatever contains it, of which these are the outlines."""
+        frontier, seen = {ref}, set[EntityRef]()
+        while frontier:
+            seen |= frontier
+            line = [self._entity(each) or self._hold_entity(each, outlines.get(each, ())) for each in frontier]
+            frontier = {container for entity in line for container in entity.containers} - seen
+        holders = self._holders(self._expect(ref))
+        if holders is None:
+            raise RuntimeError("a container that was just loaded is not held")
+        return holders
 
     def _is_of_now(self, revision: int) -> bool:
         return (revision, self._present.line()) == (self.revision, self.line)

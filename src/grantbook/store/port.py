@@ -165,11 +165,12 @@ class Outline(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What decides about a user and an entity but for grants, and the revision that it is of."""
+    """What decides about a user and an entity but for grants, and the revision that it is of: the outlines of the
+    entity and of whatever contains it at any depth, by type and id, without what is not there."""
 
     revision: int
     standing: Sequence[Standing]
-    outline: Sequence[Outline]
+    outlines: Mapping[tuple[str, str], Sequence[Outline]]
 
 
 class GrantRow(NamedTuple):
@@ -271,13 +272,14 @@ class Present(Protocol):
         """Live grants on the entity to grantees with these ids."""
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
-        """The standing and the outline, of one state, in one question that is no part of a reading. The revision is
-        negative where it cannot be told, also where the store did not answer."""
+        """All of one state, in one question that is no part of a reading. The revision is negative where it cannot be
+        told, also where the store did not answer."""
 
     def glance_at_grants(
-        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, Sequence[GrantRow]]:
-        """In the same way the revision, and what `grants_to` has for a few grantees."""
+        """In the same way the revision, and live grants on these entities, and maybe on others of their ids or types,
+        to grantees with these ids."""
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entities, at most `limit` on each of them, in no promised order."""
