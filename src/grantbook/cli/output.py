@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,7 @@ _UNBOUNDED = 10_000  # columns: a pipe has no edge to wrap at
 
 def print_json(document: Any) -> None:
     """The only thing on stdout in `--json` mode."""
-    click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

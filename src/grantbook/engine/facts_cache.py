@@ -145,7 +145,7 @@ class FactCache:
 
         Raises StoreUnavailable; TooMuchToLoad in a block that may not load.
         """
-        facts = self._organizations.get(organization_id) or self._facts_of(organization_id)
+        facts = self._organizations.get(organization_id) or self._facts_of(organization_id)  # saves the call
         if facts is self._new and facts.revision >= at_least:
             return facts
         if facts.version != self._version or facts.revision < at_least or self._is_full:

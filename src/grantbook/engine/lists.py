@@ -41,7 +41,8 @@ LIST_BYTES: Final = 1_000
 ITEM_BYTES: Final = 20
 WHOLE_ITEM_BYTES: Final = 70
 DIRECT_BYTES: Final = 500
-SHOWN_BYTES: Final = 700
+SHOWN_BYTES: Final = 400
+PATH_BYTES: Final = 250
 _ALL_GRANTS: Final = 2**31 - 1
 _ABOUT_PEOPLE: Final = {"Member": "subject_id", "DepartmentMember": "target_id", "RoleAssignment": "target_id"}
 Place = TypeVar("Place", EntityRef, str)
@@ -211,17 +212,17 @@ class KeptUsers(Kept):
 
     def accesses(self, held: Mapping[str, None]) -> Callable[[str, None], Access]:
         """How to tell the access of these: one and the same for those who have it by the same paths of many."""
-        places: dict[str, list[int]] = {user_id: [] for user_id in held}
-        for place, (_, users) in enumerate(self.shared):
+        numbers: dict[str, list[int]] = {user_id: [] for user_id in held}
+        for number, (_, users) in enumerate(self.shared):
             for user_id in users.intersection(held):
-                places[user_id].append(place)
+                numbers[user_id].append(number)
         of_many: dict[tuple[int, ...], Access] = {}
 
         def access(user_id: str, _: None) -> Access:
-            direct, key = self.direct.get(user_id), tuple(places[user_id])
+            direct, key = self.direct.get(user_id), tuple(numbers[user_id])
             found = of_many.get(key) if direct is None else None
             if found is None:
-                found = access_with(self.kind, [*(direct or ()), *(self.shared[place][0] for place in key)])
+                found = access_with(self.kind, [*(direct or ()), *(self.shared[number][0] for number in key)])
                 if direct is None:
                     of_many[key] = found
             return found
@@ -314,7 +315,8 @@ class Lists:
             held_at = dict(zip(missing, held, strict=True))
             access: Callable[[Any, Any], Access] = kept.accesses(held_at)
             accesses = {place: access(place, each) for place, each in held_at.items()}
-            self._facts.spend(SHOWN_BYTES * len(missing))
+            paths = sum(len(each.paths) for each in accesses.values())
+            self._facts.spend(SHOWN_BYTES * len(missing) + PATH_BYTES * paths)
         has_more = len(kept) > first + len(places)
         return ListPage(places, accesses, kept.texts, len(kept), has_more, self._facts.revision)
 

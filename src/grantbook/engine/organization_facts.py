@@ -345,8 +345,9 @@ class OrganizationFacts(HeldFacts):
     def _hold_probed(self, entity: HeldEntity, names: Collection[str], rows: Sequence[GrantRow]) -> None:
         """Of all these names the grants are among the rows."""
         entity.was_probed = True
+        before = len(entity.grants)
         entity.grants.update(dict.fromkeys(names))
-        self._cache.spent_bytes += NAME_BYTES * len(names)
+        self._cache.spent_bytes += NAME_BYTES * (len(entity.grants) - before)
         if rows:
             self._hold_grants(rows)
 
@@ -387,7 +388,7 @@ class OrganizationFacts(HeldFacts):
 
         Raises StoreUnavailable.
         """
-        if len(pairs) == 1 and self._glance_at(*pairs[0]):
+        if len(pairs) == 1 and self.revision >= 0 and self._glance_at(*pairs[0]):
             self._cache.loads += 1
             return None
         with self._reading():
@@ -401,44 +402,33 @@ class OrganizationFacts(HeldFacts):
 
     def _glance_at(self, user_id: str, ref: tuple[str, str]) -> bool:
         """Load what decides about a pair without a transaction around it, which takes half as long; whether that was
-        all and nothing is new. Each question tells the revision that its answer is of, so whatever is held after it is
+        all, and nothing is new. Each question tells the revision that its answer is of, so whatever is held after it is
         of the revision of these facts, also where this fails half-way."""
-        present, own = self._present, EntityRef(*ref)
         user, entity = self._user(user_id), self._entity(ref)
-        holders = None if entity is None else self._holders(entity)
-        has_asked = user is None or holders is None
-        if user is None or holders is None:
-            found = present.glance(self.id, user_id, own)
+        has_asked = user is None or entity is None
+        if user is None or entity is None:
+            found = self._present.glance(self.id, user_id, EntityRef(*ref))
             if not self._is_of_now(found.revision):
                 return False
-            user = user or self._groups.find_user(user_id, found.standing)
-            if user is None or not user.is_known:
-                return False
-            self._keep_user(user)
-            holders = self._hold_line(own, found.outlines)
+            if user is None:
+                user = self._groups.find_user(user_id, found.standing)
+                if user is None or not user.is_known:
+                    return False
+                self._keep_user(user)
+            entity = entity or self._hold_entity(EntityRef(*ref), found.outline)
+        holders = self._holders(entity)
+        if holders is None:
+            return False
         lacking = [holder for holder, _ in holders if holder.lacks_grants_to(user)] if user.is_known else []
-        if lacking and holders[0][0].is_there:
-            if len(user.ids) > _MAX_PROBED or any(holder.is_to_be_whole for holder in lacking):
+        if lacking and entity.is_there:
+            if len(lacking) > 1 or lacking[0].is_to_be_whole or len(user.ids) > _MAX_PROBED:
                 return False
-            revision, rows = present.glance_at_grants(self.id, [holder.ref for holder in lacking], user.ids)
+            revision, rows = self._present.glance_at_grants(self.id, lacking[0].ref, user.ids)
             if not self._is_of_now(revision):
                 return False
-            for holder in lacking:
-                self._hold_probed(holder, user.who, [row for row in rows if (row[0], row[1]) == holder.ref])
+            self._hold_probed(lacking[0], user.who, rows)
             has_asked = True
         return has_asked  # else nobody has said that nothing is new
-
-    def _hold_line(self, ref: EntityRef, outlines: Mapping[tuple[str, str], Sequence[Outline]]) -> Holders:
-        """The entity and whatever contains it, of which these are the outlines."""
-        frontier, seen = {ref}, set[EntityRef]()
-        while frontier:
-            seen |= frontier
-            line = [self._entity(each) or self._hold_entity(each, outlines.get(each, ())) for each in frontier]
-            frontier = {container for entity in line for container in entity.containers} - seen
-        holders = self._holders(self._expect(ref))
-        if holders is None:
-            raise RuntimeError("a container that was just loaded is not held")
-        return holders
 
     def _is_of_now(self, revision: int) -> bool:
         return (revision, self._present.line()) == (self.revision, self.line)

@@ -54,7 +54,7 @@ _NAMES: Final = ("check", "check/batch", "explain", "entities", "users")
 _TEMPLATES: Final = {name: f"{ORGANIZATION}/access/{name}" for name in _NAMES}
 _SCOPE: Final = "check"
 _FROM_MEMORY_ALONE: Final = frozenset({"check", "check/batch"})
-"""What shows no names, which only the store has."""
+"""What never asks the store for names."""
 _INLINE_LOADS: Final = 20
 """So many pairs may be loaded on the event loop: each takes some tens of microseconds."""
 _INLINE_CHECKS: Final = 1_000

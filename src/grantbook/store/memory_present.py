@@ -107,22 +107,15 @@ class MemoryPresent:
         return found
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
-        outlines: dict[tuple[str, str], Sequence[Outline]] = {}
         with self.reading():
-            frontier = {entity}
-            while frontier:
-                for ref in frontier:
-                    outlines[ref] = self.outline(organization_id, ref)
-                edges = [row for ref in frontier for row in outlines[ref] if row.part == "container"]
-                frontier = {EntityRef(row.other_type, row.other_id) for row in edges} - outlines.keys()
-            return Glance(self.revision(organization_id), self.standing(organization_id, user_id), outlines)
+            standing, outline = self.standing(organization_id, user_id), self.outline(organization_id, entity)
+            return Glance(self.revision(organization_id), standing, outline)
 
     def glance_at_grants(
-        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
     ) -> tuple[int, list[GrantRow]]:
         with self.reading():
-            rows = [row for ref in entities for row in self.grants_to(organization_id, ref, grantee_ids)]
-            return self.revision(organization_id), rows
+            return self.revision(organization_id), self.grants_to(organization_id, entity, grantee_ids)
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}

@@ -165,12 +165,11 @@ class Outline(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What decides about a user and an entity but for grants, and the revision that it is of: the outlines of the
-    entity and of whatever contains it at any depth, by type and id, without what is not there."""
+    """A user's standing and an entity's outline, and the revision that both are of."""
 
     revision: int
     standing: Sequence[Standing]
-    outlines: Mapping[tuple[str, str], Sequence[Outline]]
+    outline: Sequence[Outline]
 
 
 class GrantRow(NamedTuple):
@@ -229,7 +228,7 @@ class Present(Protocol):
         """Whether the organization may have a newer revision than this one, held as of that version."""
 
     def line(self) -> int:
-        """Within a reading: the number of the connection. What was read on another one may be of another history, such
+        """Within a reading, or after a glance: the number of the connection. What was read on another one may be of another history, such
         as that of a database that another has taken the place of."""
 
     def reading(self) -> AbstractContextManager[int]:
@@ -276,10 +275,9 @@ class Present(Protocol):
         told, also where the store did not answer."""
 
     def glance_at_grants(
-        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
     ) -> tuple[int, Sequence[GrantRow]]:
-        """In the same way the revision, and live grants on these entities, and maybe on others of their ids or types,
-        to grantees with these ids."""
+        """In the same way the revision, and what `grants_to` has for a few grantees."""
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entities, at most `limit` on each of them, in no promised order."""

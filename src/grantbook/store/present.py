@@ -4,6 +4,7 @@ A snapshot gives whole facts and costs a connection; here are the few columns th
 statements as possible, and the number that tells whether anything was written at all.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -35,6 +36,7 @@ from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
 
+_log = logging.getLogger(__name__)
 _AT_ONCE: Final = 20
 """So many entities are asked about in one statement, where each crosses a network."""
 _PLACES: Final = tuple((f"type{place}", f"entity{place}") for place in range(_AT_ONCE))
@@ -118,21 +120,21 @@ class SqlPresent(ABC):
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         revision = -1
         standing: list[Standing] = []
-        outlines: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
+        outline: list[Outline] = []
         for row in self._rows_alone("glance", organization_id, user_id, *entity):
             if row[0] == _REVISION:
                 revision = int(row[1])
             elif row[0] in _PARTS_OF_STANDING:
                 standing.append(row[:2])
             else:
-                outlines[row[-2:]].append(row[:-2])
-        return Glance(revision, standing, outlines)
+                outline.append(row)
+        return Glance(revision, standing, outline)
 
     def glance_at_grants(
-        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
     ) -> tuple[int, list[GrantRow]]:
-        lists = ({ref.type for ref in entities}, {ref.id for ref in entities}, grantee_ids)
-        rows = self._rows_alone("glance_at_grants", organization_id, *map(self._dialect.list_value, lists))
+        count = len(grantee_ids)
+        rows = self._rows_alone("glance_at_grants", organization_id, *entity, *grantee_ids, count=count)
         return rows[0][0] if rows else -1, [row[1:] for row in rows if row[1] is not None]
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
@@ -231,13 +233,14 @@ class SqlPresent(ABC):
     def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
         return rows_of(self._dialect, self._cursor, self._statements.get(name, count), values)
 
-    def _rows_alone(self, name: str, *values: Any) -> list[Any]:
+    def _rows_alone(self, name: str, *values: Any, count: int = 0) -> list[Any]:
         """As `_rows`, of a statement that is a transaction by itself; none where the database did not answer."""
         try:
             if self._cursor is None:
                 self._connect()
-            return self._rows(name, *values)
+            return self._rows(name, *values, count=count)
         except self._dialect.errors as error:
+            _log.warning("%s failed, and is asked for in a transaction: %s", name, type(error).__name__)
             self.close(error)
             return []
 
@@ -300,7 +303,7 @@ class _Statements:
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
             "glance": (self._glance, ("tenant", "id", "type", "entity")),
-            "glance_at_grants": (self._glance_at_grants, ("tenant", "types", "entities", "ids")),
+            "glance_at_grants": (self._glance_at_grants, (*grant, "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
             "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
             "given_to": (self._given_to, ("tenant", "ids")),
@@ -367,36 +370,18 @@ class _Statements:
         return select(table.c.grantee_id).where(live(table), self._is_in(table.c.grantee_id, count), is_user).distinct()
 
     def _outline(self, _: int) -> Any:
-        parts = (
-            select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
-            for type_, of, *columns in _outline_parts()
-        )
-        return union_all(*parts)
+        return union_all(*_parts_of_outline())
 
     def _glance(self, _: int) -> Any:
-        edges = FACT_TABLES[Containment]
-        names = (("type", edges.c.member_type), ("entity", edges.c.member_id))
-        itself = select(*(bindparam(name, type_=column.type).label(name) for name, column in names))
-        line = itself.cte("line", recursive=True)
-        inside = (edges.c.member_id == line.c.entity) & (edges.c.member_type == line.c.type)
-        line = line.union(select(edges.c.container_type, edges.c.container_id).where(live(edges), inside))
-        empty = [null()] * len(Outline._fields)
-        return union_all(
-            select(_text(_REVISION), cast(heads.c.revision, Text), *empty).where(_tenant(heads)),
-            *_standing_parts(*empty),
-            *(
-                select(*columns, type_, of).where(live(of.table), of == line.c.entity, type_ == line.c.type)
-                for type_, of, *columns in _outline_parts()
-            ),
-        )
+        empty = [null()] * (len(Outline._fields) - len(Standing._fields))
+        revision = select(_text(_REVISION), cast(heads.c.revision, Text), *empty).where(_tenant(heads))
+        return union_all(revision, *_standing_parts(*empty), *_parts_of_outline())
 
-    def _glance_at_grants(self, _: int) -> Any:
+    def _glance_at_grants(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
-        lists = (("entity_id", "entities"), ("entity_type", "types"), ("grantee_id", "ids"))
-        wanted = (self._dialect.is_in(table.c[column], name) for column, name in lists)
-        joined = heads.outerjoin(table, and_(live(table), table.c.organization_id == heads.c.organization_id, *wanted))
+        wanted = and_(table.c.organization_id == heads.c.organization_id, self._grants_to(count).whereclause)
         columns = (table.c[name] for name in GrantRow._fields)
-        return select(heads.c.revision, *columns).select_from(joined).where(_tenant(heads))
+        return select(heads.c.revision, *columns).select_from(heads.outerjoin(table, wanted)).where(_tenant(heads))
 
     def _outlines(self, count: int) -> Any:
         parts = (
@@ -506,6 +491,12 @@ def _standing_parts(*more: Any) -> Iterator[Any]:
     """Selects of a `Standing` and more columns, of the user of this id."""
     for part, table, value in _STANDING:
         yield select(_text(part), table.c[value], *more).where(live(table), table.c.user_id == bindparam("id"))
+
+
+def _parts_of_outline() -> Iterator[Any]:
+    """Selects of an `Outline`, of the entity of this type and id."""
+    for type_, of, *columns in _outline_parts():
+        yield select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
 
 
 def _outline_parts() -> Iterator[tuple[Any, ...]]:

@@ -71,8 +71,8 @@ class PathShown(msgspec.Struct, omit_defaults=True, gc=False):
 
 def paths_of(reading: Reading, accesses: Iterable[Access]) -> "PathRenderer":
     """A renderer that knows the names of everything that the paths name."""
-    paths = {id(access): access.paths for access in accesses}  # one access may be that of many
-    sources = {path.source for each in paths.values() for path in each}
+    each = {id(access): access for access in accesses}  # one may be that of many
+    sources = {path.source for access in each.values() for path in access.paths}
     return PathRenderer(names.of_principals(reading, sources))
 
 
@@ -125,12 +125,13 @@ def reached_entities(reading: Reading, found: Mapping[EntityRef, Access]) -> lis
 
 def users_with_access(reading: Reading, entity: EntityRef, found: Mapping[str, Access]) -> Json:
     """Who reaches an entity."""
-    render = paths_of(reading, found.values())
-    shared = {id(access): access for access in found.values()}  # one for many who have it by the same paths
+    known = dict(found)  # from now on each access is one object
+    render = paths_of(reading, known.values())
+    shared = {id(access): access for access in known.values()}  # one for many who have it by the same paths
     rendered = {key: render(entity, access.paths) for key, access in shared.items()}
     users = [
         {"user_id": user_id, "access_level": access.level, "grant_paths": rendered[id(access)]}
-        for user_id, access in found.items()
+        for user_id, access in known.items()
     ]
     return {"entity_type": entity.type, "entity_id": entity.id, "users": users}
 
