@@ -19,13 +19,13 @@ class SqlitePresent(SqlPresent):
         super().__init__(dialect)
         self._path = path
         self._version = 0
-        self._glance: Callable[[], bytes] | None = None
+        self._header: Callable[[], bytes] | None = None
         self._seen: bytes | None = None
 
     def version(self) -> int:
         seen = None
-        if self._glance is not None:
-            seen = self._glance()  # before it is asked: what is written after this is noticed the next time
+        if self._header is not None:
+            seen = self._header()  # before it is asked: what is written after this is noticed the next time
             if seen == self._seen:
                 return self._version
         try:
@@ -35,15 +35,15 @@ class SqlitePresent(SqlPresent):
         except self._dialect.errors as error:
             self.close(error)
             raise StoreUnavailable from error
-        if self._glance is None:
-            self._glance = wal_index.header_of(self._path)
+        if self._header is None:
+            self._header = wal_index.header_of(self._path)
         return self._version
 
     def has_moved(self, organization_id: str, *, version: int, revision: int) -> bool:  # noqa: ARG002
         return True
 
     def close(self, error: BaseException | None = None) -> None:
-        self._glance = self._seen = None  # good for this connection alone
+        self._header = self._seen = None  # good for this connection alone
         super().close(error)
 
     def _version_read(self) -> int:
