@@ -228,8 +228,8 @@ class Present(Protocol):
         """Whether the organization may have a newer revision than this one, held as of that version."""
 
     def line(self) -> int:
-        """Within a reading, or after a glance: the number of the connection. What was read on another one may be of another history, such
-        as that of a database that another has taken the place of."""
+        """Within a reading, or after a glance: the number of the connection. What was read on another one may be of
+        another history, such as that of a database that another has taken the place of."""
 
     def reading(self) -> AbstractContextManager[int]:
         """One state for every question within it, by the number that `version` has for that state; negative where
