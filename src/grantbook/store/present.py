@@ -370,12 +370,12 @@ class _Statements:
         return select(table.c.grantee_id).where(live(table), self._is_in(table.c.grantee_id, count), is_user).distinct()
 
     def _outline(self, _: int) -> Any:
-        return union_all(*_parts_of_outline())
+        return union_all(*_outline_parts())
 
     def _glance(self, _: int) -> Any:
         empty = [null()] * (len(Outline._fields) - len(Standing._fields))
         revision = select(_text(_REVISION), cast(heads.c.revision, Text), *empty).where(_tenant(heads))
-        return union_all(revision, *_standing_parts(*empty), *_parts_of_outline())
+        return union_all(revision, *_standing_parts(*empty), *_outline_parts())
 
     def _glance_at_grants(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
@@ -386,7 +386,7 @@ class _Statements:
     def _outlines(self, count: int) -> Any:
         parts = (
             select(type_, of, *columns).where(live(of.table), self._is_in(of, count))
-            for type_, of, *columns in _outline_parts()
+            for type_, of, *columns in _outline_columns()
         )
         return union_all(*parts)
 
@@ -493,13 +493,13 @@ def _standing_parts(*more: Any) -> Iterator[Any]:
         yield select(_text(part), table.c[value], *more).where(live(table), table.c.user_id == bindparam("id"))
 
 
-def _parts_of_outline() -> Iterator[Any]:
+def _outline_parts() -> Iterator[Any]:
     """Selects of an `Outline`, of the entity of this type and id."""
-    for type_, of, *columns in _outline_parts():
+    for type_, of, *columns in _outline_columns():
         yield select(*columns).where(live(of.table), of == bindparam("entity"), type_ == bindparam("type"))
 
 
-def _outline_parts() -> Iterator[tuple[Any, ...]]:
+def _outline_columns() -> Iterator[tuple[Any, ...]]:
     """Of each table the columns that name the entity, and those of an `Outline`."""
     things, targets, edges = (FACT_TABLES[kind].c for kind in (Entity, AccessTarget, Containment))
     owner = things.owner_type, things.owner_id
