@@ -106,11 +106,6 @@ class HeldEntity(msgspec.Struct):
                 best = grant.rank
         return best
 
-    @property
-    def is_to_be_whole(self) -> bool:
-        """Whether all grants on it are loaded the next time that some of them are missing."""
-        return self.was_probed and not self.is_whole and not self.is_wide
-
     def lacks_grants_to(self, user: HeldUser) -> bool:
         """Whether a grant to the user could be there that is not held."""
         return not self.is_whole and not self.grants.keys() >= user.who

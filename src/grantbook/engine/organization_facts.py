@@ -421,12 +421,14 @@ class OrganizationFacts(HeldFacts):
             return False
         lacking = [holder for holder, _ in holders if holder.lacks_grants_to(user)] if user.is_known else []
         if lacking and entity.is_there:
-            if len(lacking) > 1 or lacking[0].is_to_be_whole or len(user.ids) > _MAX_PROBED:
+            holder = lacking[0]
+            is_to_be_whole = holder.was_probed and not holder.is_wide
+            if len(lacking) > 1 or is_to_be_whole or len(user.ids) > _MAX_PROBED:
                 return False
-            revision, rows = self._present.glance_at_grants(self.id, lacking[0].ref, user.ids)
+            revision, rows = self._present.glance_at_grants(self.id, holder.ref, user.ids)
             if not self._is_of_now(revision):
                 return False
-            self._hold_probed(lacking[0], user.who, rows)
+            self._hold_probed(holder, user.who, rows)
             has_asked = True
         return has_asked  # else nobody has said that nothing is new
 
