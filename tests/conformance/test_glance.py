@@ -1,7 +1,7 @@
-"""What decides about one pair, in two questions that are no part of a reading."""
+"""What decides about one pair, in a few questions that are no part of a reading."""
 
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.store.port import Store
+from grantbook.store.port import MAX_GLANCED, Store
 from tests.worlds import (
     ORGANIZATION,
     assigned,
@@ -24,7 +24,8 @@ STORE, SLICE = EntityRef("vector_store", "vs_1"), EntityRef("knowledge_slice", "
 
 def test_a_glance_is_what_a_reading_finds_at_the_newest_revision(store: Store) -> None:
     named, listed = user("usr_1"), Principal("department", "dept_1")
-    people = member("usr_1"), member("usr_2"), department("dept_1"), role("role_1")
+    within = department("dept_1"), department("dept_2", "dept_1"), role("role_1")
+    people = member("usr_1"), member("usr_2"), *within
     things = entity(STORE, mode="department"), entity(SLICE), target(STORE, listed), contains(SLICE, STORE)
     gone = grant(STORE, user("usr_2"), "read")
     grants = grant(STORE, named, "write"), grant(STORE, listed, "read"), grant(SLICE, named, "admin"), gone
@@ -33,12 +34,25 @@ def test_a_glance_is_what_a_reading_finds_at_the_newest_revision(store: Store) -
     revision = withdraw(store, ORGANIZATION, [gone])
     present, ids = store.present(), ["usr_1", "usr_2", "dept_1"]
     for user_id, ref in (("usr_1", STORE), ("usr_2", SLICE), ("usr_none", STORE), ("usr_1", EntityRef("rule", "r"))):
-        found, (of, rows) = present.glance(ORGANIZATION, user_id, ref), present.glance_at_grants(ORGANIZATION, ref, ids)
-        assert found.revision == of == revision
+        found = present.glance(ORGANIZATION, user_id, ref)
+        (at, outlines), (of, rows) = (
+            present.glance_at_outlines(ORGANIZATION, [ref, SLICE]),
+            present.glance_at_grants(ORGANIZATION, [ref, SLICE], ids),
+        )
+        groups = present.glance_at_groups(ORGANIZATION, ["dept_2", "dept_none"], ["role_1", "role_none"])
+        assert found.revision == at == of == groups.revision == revision
         with present.reading():
             assert sorted(found.standing) == sorted(present.standing(ORGANIZATION, user_id))
             assert {*map(tuple, found.outline)} == {*map(tuple, present.outline(ORGANIZATION, ref))}
-            assert sorted(rows) == sorted(present.grants_to(ORGANIZATION, ref, ids))
-    assert {row[3] for row in present.glance_at_grants(ORGANIZATION, STORE, ids)[1]} == {"usr_1", "dept_1"}
+            assert sorted(groups.departments) == sorted(present.departments(ORGANIZATION, ["dept_2", "dept_none"]))
+            assert sorted(groups.roles) == sorted(present.roles(ORGANIZATION, ["role_1", "role_none"]))
+            told = present.outlines(ORGANIZATION, [ref, SLICE])
+            for each in (ref, SLICE):
+                assert {*map(tuple, outlines.get(each, ()))} == {*map(tuple, told.get(each, ()))}
+            both = {*present.grants_to(ORGANIZATION, ref, ids), *present.grants_to(ORGANIZATION, SLICE, ids)}
+            assert {*map(tuple, rows)} == {*map(tuple, both)}
+    assert {row[3] for row in present.glance_at_grants(ORGANIZATION, [STORE], ids)[1]} == {"usr_1", "dept_1"}
+    several = [STORE, SLICE, EntityRef("vector_store", "vs_2"), EntityRef("vector_store", "vs_3")][:MAX_GLANCED]
+    assert len(present.glance_at_grants(ORGANIZATION, several, ids)[1]) == 3
     assert present.glance("org_none", "usr_1", STORE).revision <= 0
     present.close()

@@ -152,7 +152,7 @@ def test_what_was_loaded_ahead_is_of_now(
 
 
 class Interrupted:
-    """The present, where something happens before the second glance at a pair."""
+    """The present, where something happens before each glance at a pair but the first."""
 
     def __init__(self, present: Present, meanwhile: Callable[[], None]) -> None:
         self._present = present
@@ -160,6 +160,14 @@ class Interrupted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._present, name)
+
+    def glance_at_groups(self, *asked: Any) -> Any:
+        self._meanwhile()
+        return self._present.glance_at_groups(*asked)
+
+    def glance_at_outlines(self, *asked: Any) -> Any:
+        self._meanwhile()
+        return self._present.glance_at_outlines(*asked)
 
     def glance_at_grants(self, *asked: Any) -> Any:
         self._meanwhile()

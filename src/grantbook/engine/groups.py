@@ -1,6 +1,6 @@
 """Departments and roles of an organization, kept once for all the users who are in them: few, and shared by many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -43,17 +43,33 @@ class HeldGroups:
 
     def load(self, standings: Sequence[Standing]) -> None:
         """Whatever they name that is not held; within a reading of the store."""
+        lines, roles = self.missing(standings)
+        parents = self._present.departments(self._organization_id, lines) if lines else ()
+        capabilities = self._present.roles(self._organization_id, roles) if roles else ()
+        self.hold(lines, parents, roles, capabilities)
+
+    def missing(self, standings: Sequence[Standing]) -> tuple[set[str], set[str]]:
+        """Departments and roles that they name and that are not held."""
         lines, roles = self._lines, self._roles
-        new_lines = {id_ for part, id_ in standings if part == "department" and id_ not in lines}
-        new_roles = {id_ for part, id_ in standings if part == "role" and id_ not in roles}
-        if new_lines:
-            parents = dict(self._present.departments(self._organization_id, new_lines))
-            lines.update((id_, self._line(id_, parents)) for id_ in new_lines)
-        if new_roles:
-            capabilities = dict(self._present.roles(self._organization_id, new_roles))
-            for id_ in new_roles:
-                roles[id_] = self._name("role", id_), id_ in capabilities and overrides(capabilities[id_])
-        self._spend(_GROUP_BYTES * (len(new_lines) + len(new_roles)))
+        return (
+            {id_ for part, id_ in standings if part == "department" and id_ not in lines},
+            {id_ for part, id_ in standings if part == "role" and id_ not in roles},
+        )
+
+    def hold(
+        self,
+        lines: Collection[str],
+        parents: Iterable[tuple[str, str | None]],
+        roles: Collection[str],
+        capabilities: Iterable[tuple[str, str]],
+    ) -> None:
+        """Departments and roles, as the store tells of them: see `Present.departments` and `Present.roles`."""
+        parent_of, of_role = dict(parents), dict(capabilities)
+        for id_ in lines:
+            self._lines[id_] = self._line(id_, parent_of)
+        for id_ in roles:
+            self._roles[id_] = self._name("role", id_), id_ in of_role and overrides(of_role[id_])
+        self._spend(_GROUP_BYTES * (len(lines) + len(roles)))
 
     def user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser:
         """Whom the user counts as; known where a member, whatever grants may name the user.

@@ -25,7 +25,7 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
-from grantbook.store.port import GrantRow, Notice, Outline, Standing
+from grantbook.store.port import MAX_GLANCED, Notice, Outline, Standing
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -249,12 +249,25 @@ class OrganizationFacts(HeldFacts):
 
     def _load_line(self, refs: Iterable[EntityRef]) -> None:
         """The entities, and whatever contains them at any depth."""
-        frontier, seen = set(refs), set[EntityRef]()
+        wanted = set(refs)
+        while absent := self._absent(wanted):
+            self._load_entities(absent)
+
+    def _absent(self, refs: set[EntityRef]) -> list[EntityRef]:
+        """Those that are not held, of the entities and whatever is known to contain them at any depth."""
+        absent: list[EntityRef] = []
+        frontier, seen = refs, set[EntityRef]()
         while frontier:
-            if absent := [ref for ref in frontier if self._entity(ref) is None]:
-                self._load_entities(absent)
             seen |= frontier
-            frontier = {ref for inner in frontier for ref in self._expect(inner).containers} - seen
+            above = set[EntityRef]()
+            for ref in frontier:
+                entity = self._entity(ref)
+                if entity is None:
+                    absent.append(ref)
+                else:
+                    above.update(entity.containers)
+            frontier = above - seen
+        return absent
 
     def _load_users(self, user_ids: Collection[str]) -> None:
         standings = self._present.standings(self.id, user_ids)
@@ -340,16 +353,17 @@ class OrganizationFacts(HeldFacts):
                 self._probe(entity, wanted[ref], {name.partition(":")[2] for name in wanted[ref]})
 
     def _probe(self, entity: HeldEntity, names: Collection[str], ids: Collection[str]) -> None:
-        self._hold_probed(entity, names, self._present.grants_to(self.id, entity.ref, ids))
+        rows = self._present.grants_to(self.id, entity.ref, ids)
+        self._hold_probed(entity, names)
+        if rows:
+            self._hold_grants(rows)
 
-    def _hold_probed(self, entity: HeldEntity, names: Collection[str], rows: Sequence[GrantRow]) -> None:
-        """Of all these names the grants are among the rows."""
+    def _hold_probed(self, entity: HeldEntity, names: Collection[str]) -> None:
+        """None of these names has a grant, as far as none is held after this."""
         entity.was_probed = True
         before = len(entity.grants)
         entity.grants.update(dict.fromkeys(names))
         self._cache.spent_bytes += NAME_BYTES * (len(entity.grants) - before)
-        if rows:
-            self._hold_grants(rows)
 
     def _load_whole(self, entities: Sequence[HeldEntity]) -> None:
         if not entities:
@@ -410,27 +424,52 @@ class OrganizationFacts(HeldFacts):
             found = self._present.glance(self.id, user_id, EntityRef(*ref))
             if not self._is_of_now(found.revision):
                 return False
+            user = user or self._glance_at_user(user_id, found.standing)
             if user is None:
-                user = self._groups.find_user(user_id, found.standing)
-                if user is None or not user.is_known:
-                    return False
-                self._keep_user(user)
-            entity = entity or self._hold_entity(EntityRef(*ref), found.outline)
-        holders = self._holders(entity)
-        if holders is None:
-            return False
-        lacking = [holder for holder, _ in holders if holder.lacks_grants_to(user)] if user.is_known else []
-        if lacking and entity.is_there:
-            holder = lacking[0]
-            is_to_be_whole = holder.was_probed and not holder.is_wide
-            if len(lacking) > 1 or is_to_be_whole or len(user.ids) > _MAX_PROBED:
                 return False
-            revision, rows = self._present.glance_at_grants(self.id, holder.ref, user.ids)
+            entity = entity or self._hold_entity(EntityRef(*ref), found.outline)
+        if not self._glance_at_containers(entity):
+            return False
+        if user.is_known and entity.is_there:
+            holders = self._holders(entity) or ()
+            if lacking := [holder for holder, _ in holders if holder.lacks_grants_to(user)]:
+                return self._glance_at_grants(lacking, user)
+        return has_asked  # else nobody has said that nothing is new
+
+    def _glance_at_user(self, user_id: str, standing: Sequence[Standing]) -> HeldUser | None:
+        """Whom the user counts as; None for who is no member, or where something is new."""
+        user = self._groups.find_user(user_id, standing)
+        if user is None:
+            lines, roles = self._groups.missing(standing)
+            found = self._present.glance_at_groups(self.id, lines, roles)
+            if not self._is_of_now(found.revision):
+                return None
+            self._groups.hold(lines, found.departments, roles, found.roles)
+            user = self._groups.user(user_id, standing)
+        return self._keep_user(user) if user.is_known else None
+
+    def _glance_at_containers(self, entity: HeldEntity) -> bool:
+        while absent := self._absent({entity.ref}):
+            if len(absent) > MAX_GLANCED:
+                return False
+            revision, outlines = self._present.glance_at_outlines(self.id, absent)
             if not self._is_of_now(revision):
                 return False
-            self._hold_probed(holder, user.who, rows)
-            has_asked = True
-        return has_asked  # else nobody has said that nothing is new
+            for ref in absent:
+                self._hold_entity(ref, outlines.get(ref, ()))
+        return True
+
+    def _glance_at_grants(self, holders: Sequence[HeldEntity], user: HeldUser) -> bool:
+        are_to_be_whole = any(holder.was_probed and not holder.is_wide for holder in holders)
+        if are_to_be_whole or len(holders) > MAX_GLANCED or len(user.ids) > _MAX_PROBED:
+            return False
+        revision, rows = self._present.glance_at_grants(self.id, [holder.ref for holder in holders], user.ids)
+        if not self._is_of_now(revision):
+            return False
+        for holder in holders:
+            self._hold_probed(holder, user.who)
+        self._hold_grants(rows)
+        return True
 
     def _is_of_now(self, revision: int) -> bool:
         return (revision, self._present.line()) == (self.revision, self.line)

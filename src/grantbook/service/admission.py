@@ -122,11 +122,14 @@ class Admissions:
         Raises as `keys.authenticate` and `keys.require_opens`.
         """
         desk = self._desk
-        home = self._identify(secret, organization_id).organization_id  # for nobody else is anything held
+        home = keys.home_of(desk, secret)
+        if organization_id != home:  # nothing is held for who may not ask
+            keys.require_opens(desk, keys.authenticate_at(desk, secret, home), organization_id)
         before = self._epochs(home, organization_id)
-        identity = self._identify(secret, organization_id)  # again: from here on a change would be noticed
+        identity = keys.authenticate_at(desk, secret, home)  # from here on a change would be noticed
         caller = identity.caller
         with desk.reading(organization_id, caller) as reading:
+            keys.require_opened(reading, identity)
             manages = MANAGE_ACCESS in reading.capabilities
         asker = Asker(caller.user_id, asks_about_anybody=manages or "check" in (caller.scopes or ()))
         admission = Admission(identity, asker, before, desk.clock())
@@ -136,11 +139,6 @@ class Admissions:
                     self._held.clear()
                 self._held[credential, organization_id] = admission
         return admission
-
-    def _identify(self, secret: str, organization_id: str) -> keys.Identity:
-        identity = keys.authenticate(self._desk, secret)
-        keys.require_opens(self._desk, identity, organization_id)
-        return identity
 
     def _epochs(self, home: str, organization_id: str) -> tuple[int, int]:
         with self._desk.facts:

@@ -213,10 +213,20 @@ def authenticate(desk: Desk, secret: str) -> Identity:
     Raises AuthenticationFailed (INVALID_API_KEY, API_KEY_EXPIRED, API_KEY_DEACTIVATED, API_KEY_PAUSED),
     OrganizationAccessDenied(organization_id) where the organization of the key was deleted.
     """
-    digest = digest_of(secret[: _MAX_SECRET + 1])
-    organization_id = desk.store.look_up(Lookup.API_KEY, digest)
+    return authenticate_at(desk, secret, home_of(desk, secret))
+
+
+def home_of(desk: Desk, secret: str) -> str:
+    """The organization of the key, which may have ended since. Raises AuthenticationFailed(INVALID_API_KEY)."""
+    organization_id = desk.store.look_up(Lookup.API_KEY, digest_of(secret[: _MAX_SECRET + 1]))
     if organization_id is None or len(secret) > _MAX_SECRET:
         raise _invalid()
+    return organization_id
+
+
+def authenticate_at(desk: Desk, secret: str, organization_id: str) -> Identity:
+    """As `authenticate`, of a key whose home is known."""
+    digest = digest_of(secret)
     with desk.store.snapshot(organization_id) as snapshot:
         key = next((key for key in snapshot.select(ApiKey, {"digest": digest})), None)
         organization = snapshot.find(Organization, organization_id)
@@ -256,17 +266,22 @@ def _require_live(key: ApiKey, at: Instant) -> None:
 
 
 def require_opens(desk: Desk, identity: Identity, organization_id: str) -> None:
-    """Raises OrganizationAccessDenied unless the key opens the organization and its user is an active member.
+    """Raises OrganizationAccessDenied unless the key opens the organization and its user is an active member."""
+    with desk.reading(organization_id, identity.caller) as reading:
+        require_opened(reading, identity)
+
+
+def require_opened(reading: Reading, identity: Identity) -> None:
+    """As `require_opens`, within a reading of the caller.
 
     A key opens the organization that it belongs to and those that were created with it.
     """
-    with desk.reading(organization_id, identity.caller) as reading:
-        if organization_id != identity.organization_id:
-            organization = reading.snapshot.find(Organization, organization_id)
-            creator = None if organization is None else organization.creator_key_id
-            if creator is None or creator != identity.caller.key_line_id:
-                raise OrganizationAccessDenied(organization_id=organization_id)
-        gates.require_membership(reading)
+    if reading.organization_id != identity.organization_id:
+        organization = reading.find(Organization, reading.organization_id)
+        creator = None if organization is None else organization.creator_key_id
+        if creator is None or creator != identity.caller.key_line_id:
+            raise OrganizationAccessDenied(organization_id=reading.organization_id)
+    gates.require_membership(reading)
 
 
 def opened(desk: Desk, identity: Identity) -> Iterator[str]:

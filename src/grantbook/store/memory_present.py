@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from grantbook.model.facts import (
@@ -20,7 +21,17 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, Glance, GrantRow, Notice, Outline, Snapshot, Standing
+from grantbook.store.port import (
+    EdgeRow,
+    GivenRow,
+    Glance,
+    GlanceAtGroups,
+    GrantRow,
+    Notice,
+    Outline,
+    Snapshot,
+    Standing,
+)
 
 if TYPE_CHECKING:
     from grantbook.store.memory import MemoryStore
@@ -111,11 +122,28 @@ class MemoryPresent:
             standing, outline = self.standing(organization_id, user_id), self.outline(organization_id, entity)
             return Glance(self.revision(organization_id), standing, outline)
 
+    def glance_at_groups(
+        self, organization_id: str, department_ids: Collection[str], role_ids: Collection[str]
+    ) -> GlanceAtGroups:
+        with self.reading():
+            departments, roles = (
+                self.departments(organization_id, department_ids),
+                self.roles(organization_id, role_ids),
+            )
+            return GlanceAtGroups(self.revision(organization_id), departments, roles)
+
+    def glance_at_outlines(
+        self, organization_id: str, entities: Collection[EntityRef]
+    ) -> tuple[int, dict[tuple[str, str], list[Outline]]]:
+        with self.reading():
+            return self.revision(organization_id), self.outlines(organization_id, entities)
+
     def glance_at_grants(
-        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[GrantRow]]:
         with self.reading():
-            return self.revision(organization_id), self.grants_to(organization_id, entity, grantee_ids)
+            found = (self.grants_to(organization_id, entity, grantee_ids) for entity in entities)
+            return self.revision(organization_id), [*chain.from_iterable(found)]
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -211,6 +211,17 @@ class EdgeRow(NamedTuple):
     status: str | None
 
 
+MAX_GLANCED: Final = 4
+
+
+class GlanceAtGroups(NamedTuple):
+    """See `Present.glance_at_groups`."""
+
+    revision: int
+    departments: Sequence[tuple[str, str | None]]
+    roles: Sequence[tuple[str, str]]
+
+
 class Present(Protocol):
     """The newest state of every organization, for a cache of facts: cheap to ask, and to ask whether it moved.
 
@@ -274,10 +285,21 @@ class Present(Protocol):
         """All of one state, in one question that is no part of a reading. The revision is negative where it cannot be
         told, also where the store did not answer."""
 
+    def glance_at_groups(
+        self, organization_id: str, department_ids: Collection[str], role_ids: Collection[str]
+    ) -> GlanceAtGroups:
+        """In the same way the revision, and what `departments` and `roles` have."""
+
+    def glance_at_outlines(
+        self, organization_id: str, entities: Collection[EntityRef]
+    ) -> tuple[int, Mapping[tuple[str, str], Sequence[Outline]]]:
+        """In the same way the revision, and what `outlines` has."""
+
     def glance_at_grants(
-        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, Sequence[GrantRow]]:
-        """In the same way the revision, and what `grants_to` has for a few grantees."""
+        """In the same way the revision, and what `grants_to` has for a few grantees on each of up to `MAX_GLANCED`
+        entities."""
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
         """Live grants on the entities, at most `limit` on each of them, in no promised order."""

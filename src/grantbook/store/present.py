@@ -7,13 +7,14 @@ statements as possible, and the number that tells whether anything was written a
 import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import Engine, Text, and_, bindparam, cast, exists, literal_column, null, or_, select, union_all
+from sqlalchemy import Engine, Text, bindparam, cast, exists, literal_column, null, or_, select, union_all
 
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
@@ -30,7 +31,17 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import EdgeRow, GivenRow, Glance, GrantRow, Notice, Outline, Standing
+from grantbook.store.port import (
+    MAX_GLANCED,
+    EdgeRow,
+    GivenRow,
+    Glance,
+    GlanceAtGroups,
+    GrantRow,
+    Notice,
+    Outline,
+    Standing,
+)
 from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
@@ -130,12 +141,39 @@ class SqlPresent(ABC):
                 outline.append(row)
         return Glance(revision, standing, outline)
 
+    def glance_at_groups(
+        self, organization_id: str, department_ids: Collection[str], role_ids: Collection[str]
+    ) -> GlanceAtGroups:
+        lists = self._dialect.list_value(department_ids), self._dialect.list_value(role_ids)
+        revision, rows = self._glance("glance_at_groups", organization_id, *lists)
+        departments = [row[1:] for row in rows if row[0] == "department"]
+        return GlanceAtGroups(revision, departments, [row[1:] for row in rows if row[0] == "role"])
+
+    def glance_at_outlines(
+        self, organization_id: str, entities: Collection[EntityRef]
+    ) -> tuple[int, dict[tuple[str, str], list[Outline]]]:
+        ids = {entity.id for entity in entities}
+        revision, rows = self._glance("glance_at_outlines", organization_id, *ids, count=len(ids))
+        found: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
+        for row in rows:
+            found[row[:2]].append(row[2:])
+        return revision, found
+
     def glance_at_grants(
-        self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[GrantRow]]:
-        count = len(grantee_ids)
-        rows = self._rows_alone("glance_at_grants", organization_id, *entity, *grantee_ids, count=count)
-        return rows[0][0] if rows else -1, [row[1:] for row in rows if row[1] is not None]
+        name = f"glance_at_grants_on_{len(entities)}"
+        return self._glance(name, organization_id, *chain(*entities), *grantee_ids, count=len(grantee_ids))
+
+    def _glance(self, name: str, *values: Any, count: int = 0) -> tuple[int, list[Any]]:
+        """The revision, -1 where it was not told, and the rows."""
+        revision, found = -1, []
+        for number, *row in self._rows_alone(name, *values, count=count):
+            if number is None:
+                found.append(tuple(row))
+            else:
+                revision = int(number)
+        return revision, found
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
         found: list[GrantRow] = []
@@ -303,7 +341,15 @@ class _Statements:
             "outlines": (self._outlines, ("tenant", "ids")),
             "grants_to": (self._grants_to, (*grant, "ids")),
             "glance": (self._glance, ("tenant", "id", "type", "entity")),
-            "glance_at_grants": (self._glance_at_grants, (*grant, "ids")),
+            "glance_at_groups": (self._glance_at_groups, ("tenant", "departments", "ids")),
+            "glance_at_outlines": (self._glance_at_outlines, ("tenant", "ids")),
+            **{
+                f"glance_at_grants_on_{few}": (
+                    partial(self._glance_at_grants, few),
+                    ("tenant", *chain(*_PLACES[:few]), "ids"),
+                )
+                for few in range(1, MAX_GLANCED + 1)
+            },
             "grants_on": (self._grants_on, (*grant, "limit")),
             "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
             "given_to": (self._given_to, ("tenant", "ids")),
@@ -354,11 +400,14 @@ class _Statements:
         return union_all(*parts)
 
     def _departments(self, count: int) -> Any:
+        return select(self._line(self._is_in(FACT_TABLES[Department].c.id, count)))
+
+    def _line(self, named: Any) -> Any:
+        """The departments that a condition names, and all above them."""
         table = FACT_TABLES[Department]
-        named = select(table.c.id, table.c.parent_id).where(live(table), self._is_in(table.c.id, count))
-        line = named.cte("line", recursive=True)
+        line = select(table.c.id, table.c.parent_id).where(live(table), named).cte("line", recursive=True)
         above = select(table.c.id, table.c.parent_id).where(live(table), table.c.id == line.c.parent_id)
-        return select(line.union(above))
+        return line.union(above)
 
     def _roles(self, count: int) -> Any:
         table = FACT_TABLES[Role]
@@ -377,18 +426,26 @@ class _Statements:
         revision = select(_text(_REVISION), cast(heads.c.revision, Text), *empty).where(_tenant(heads))
         return union_all(revision, *_standing_parts(*empty), *_outline_parts())
 
-    def _glance_at_grants(self, count: int) -> Any:
+    def _glance_at_groups(self, _: int) -> Any:
+        line = self._line(self._dialect.is_in(FACT_TABLES[Department].c.id, "departments"))
+        departments = select(_text("department"), line.c.id, line.c.parent_id)
+        roles = self._roles(0)
+        return _with_revision(3, (departments, roles.with_only_columns(_text("role"), *roles.selected_columns)))
+
+    def _glance_at_outlines(self, count: int) -> Any:
+        return _with_revision(len(Outline._fields) + 2, self._outlines_parts(count))
+
+    def _glance_at_grants(self, few: int, count: int) -> Any:
         table = FACT_TABLES[Grant]
-        wanted = and_(table.c.organization_id == heads.c.organization_id, self._grants_to(count).whereclause)
-        columns = (table.c[name] for name in GrantRow._fields)
-        return select(heads.c.revision, *columns).select_from(heads.outerjoin(table, wanted)).where(_tenant(heads))
+        parts = (_grants_on(table, *names).where(self._is_in(table.c.grantee_id, count)) for names in _PLACES[:few])
+        return _with_revision(len(GrantRow._fields), parts)
 
     def _outlines(self, count: int) -> Any:
-        parts = (
-            select(type_, of, *columns).where(live(of.table), self._is_in(of, count))
-            for type_, of, *columns in _outline_columns()
-        )
-        return union_all(*parts)
+        return union_all(*self._outlines_parts(count))
+
+    def _outlines_parts(self, count: int) -> Iterator[Any]:
+        for type_, of, *columns in _outline_columns():
+            yield select(type_, of, *columns).where(live(of.table), self._is_in(of, count))
 
     def _grants_to(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
@@ -485,6 +542,12 @@ class _Statements:
         if count == 1:
             return column == bindparam("id0")
         return column.in_([bindparam(name) for name in _ids(count)])
+
+
+def _with_revision(width: int, parts: Iterable[Any]) -> Any:
+    """The revision in a row of its own, then the rows of the parts, which have so many columns."""
+    revision = select(heads.c.revision, *[null()] * width).where(_tenant(heads))
+    return union_all(revision, *(part.with_only_columns(null(), *part.selected_columns) for part in parts))
 
 
 def _standing_parts(*more: Any) -> Iterator[Any]:
