@@ -1,5 +1,6 @@
 """PostgreSQL: its schema, and its replicas."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -276,3 +277,41 @@ def test_a_replica_that_is_gone_is_no_error(pair: Pair) -> None:
     finally:
         pair.replica.start()
     until(pair.asks_replica)
+
+
+def test_a_probe_of_grants_reads_none_but_those_that_are_asked_for(url: str, clock: FakeClock) -> None:
+    """However many others there are on the entity or to the grantee, and however few in most organizations."""
+    store = open_store(url, clock, may_create=True)
+    others = [EntityRef("vector_store", f"vs_{number}") for number in range(2, 2_002)]
+    for number in range(100):
+        grants = (grant(ref, user(f"usr_{number}_{ref.id}"), "read") for ref in others[:200])
+        deposit(store, f"org_small{number}", [organization(id=f"org_small{number}"), *grants])
+    wanted = grant(_INNER, user("usr_1"), "read")
+    on_it = (grant(_INNER, user(f"usr_many_{ref.id}"), "read") for ref in others)
+    deposit(
+        store, ORGANIZATION, [organization(), wanted, *on_it, *(grant(ref, user("usr_1"), "read") for ref in others)]
+    )
+    present, ids = store.present(), ["usr_1", "usr_none"]
+    with present.reading():
+        assert [row[5] for row in present.grants_to(ORGANIZATION, _INNER, ids)] == [wanted.id]
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("ANALYZE")
+        connection.execute("SET plan_cache_mode = force_generic_plan")  # as after a few executions
+        for name in ("grants_to", "glance_at_grants_on_1"):
+            statement = present._statements.get(name, 0)  # type: ignore[attr-defined]
+            values = statement.bind((ORGANIZATION, *_INNER, ids))
+            sql, names = statement.sql, list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.sql)))
+            for place, each in enumerate(names, 1):
+                sql = sql.replace(f"%({each})s", f"${place}")
+            connection.execute(f"PREPARE {name} AS {sql}")
+            explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({', '.join(['%s'] * len(names))})"
+            (told,) = connection.execute(explained, [values[each] for each in names]).fetchall()
+            assert _dropped(told[0][0]["Plan"]) == 0
+    present.close()
+    store.close()
+
+
+def _dropped(plan: dict[str, Any]) -> int:
+    """Grants that were read in vain."""
+    here = int(plan.get("Rows Removed by Filter", 0)) if plan.get("Relation Name") == "grants" else 0
+    return here + sum(map(_dropped, plan.get("Plans", ())))

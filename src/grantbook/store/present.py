@@ -126,7 +126,9 @@ class SqlPresent(ABC):
         return found
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
-        return self._rows_of("grants_to", grantee_ids, organization_id, *entity)
+        if self.is_local:
+            return self._rows_of("grants_to", grantee_ids, organization_id, *entity)
+        return self._rows("grants_to", organization_id, *entity, self._dialect.list_value(grantee_ids))
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         revision = -1
@@ -152,8 +154,8 @@ class SqlPresent(ABC):
     def glance_at_outlines(
         self, organization_id: str, entities: Collection[EntityRef]
     ) -> tuple[int, dict[tuple[str, str], list[Outline]]]:
-        ids = {entity.id for entity in entities}
-        revision, rows = self._glance("glance_at_outlines", organization_id, *ids, count=len(ids))
+        ids = self._dialect.list_value({entity.id for entity in entities})
+        revision, rows = self._glance("glance_at_outlines", organization_id, ids)
         found: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
         for row in rows:
             found[row[:2]].append(row[2:])
@@ -162,13 +164,14 @@ class SqlPresent(ABC):
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[GrantRow]]:
-        name = f"glance_at_grants_on_{len(entities)}"
-        return self._glance(name, organization_id, *chain(*entities), *grantee_ids, count=len(grantee_ids))
+        ids = self._dialect.list_value(set(grantee_ids))
+        return self._glance(f"glance_at_grants_on_{len(entities)}", organization_id, *chain(*entities), ids)
 
-    def _glance(self, name: str, *values: Any, count: int = 0) -> tuple[int, list[Any]]:
-        """The revision, -1 where it was not told, and the rows."""
+    def _glance(self, name: str, *values: Any) -> tuple[int, list[Any]]:
+        """The revision, -1 where it was not told, and the rows. However many ids there are, it is one statement, which
+        the driver soon has prepared."""
         revision, found = -1, []
-        for number, *row in self._rows_alone(name, *values, count=count):
+        for number, *row in self._rows_alone(name, *values):
             if number is None:
                 found.append(tuple(row))
             else:
@@ -271,12 +274,12 @@ class SqlPresent(ABC):
     def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
         return rows_of(self._dialect, self._cursor, self._statements.get(name, count), values)
 
-    def _rows_alone(self, name: str, *values: Any, count: int = 0) -> list[Any]:
+    def _rows_alone(self, name: str, *values: Any) -> list[Any]:
         """As `_rows`, of a statement that is a transaction by itself; none where the database did not answer."""
         try:
             if self._cursor is None:
                 self._connect()
-            return self._rows(name, *values, count=count)
+            return self._rows(name, *values)
         except self._dialect.errors as error:
             _log.warning("%s failed, and is asked for in a transaction: %s", name, type(error).__name__)
             self.close(error)
@@ -432,13 +435,11 @@ class _Statements:
         roles = self._roles(0)
         return _with_revision(3, (departments, roles.with_only_columns(_text("role"), *roles.selected_columns)))
 
-    def _glance_at_outlines(self, count: int) -> Any:
-        return _with_revision(len(Outline._fields) + 2, self._outlines_parts(count))
+    def _glance_at_outlines(self, _: int) -> Any:
+        return _with_revision(len(Outline._fields) + 2, self._outlines_parts(0))
 
-    def _glance_at_grants(self, few: int, count: int) -> Any:
-        table = FACT_TABLES[Grant]
-        parts = (_grants_on(table, *names).where(self._is_in(table.c.grantee_id, count)) for names in _PLACES[:few])
-        return _with_revision(len(GrantRow._fields), parts)
+    def _glance_at_grants(self, few: int, _: int) -> Any:
+        return _with_revision(len(GrantRow._fields), (self._grants_to_each(*names) for names in _PLACES[:few]))
 
     def _outlines(self, count: int) -> Any:
         return union_all(*self._outlines_parts(count))
@@ -449,7 +450,13 @@ class _Statements:
 
     def _grants_to(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
+        if not count:
+            return self._grants_to_each("type", "entity")
         return _grants_on(table).where(self._is_in(table.c.grantee_id, count))
+
+    def _grants_to_each(self, type_: str, id_: str) -> Any:
+        table = FACT_TABLES[Grant]
+        return self._dialect.each_in(_grants_on(table, type_, id_), table.c.grantee_id, "ids")
 
     def _grants_on(self, _: int) -> Any:
         return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))

@@ -167,6 +167,9 @@ class SqliteDialect:
         condition: Condition = column.in_(select(rows.c.value))
         return condition
 
+    def each_in(self, query: Any, column: Any, parameter: str) -> Any:
+        return query.where(self.is_in(column, parameter))
+
     def contains(self, column: Any, parameter: str) -> Condition:
         condition: Condition = column.like(bindparam(parameter), escape="\\")  # A to Z are alike to it anyway
         return condition

@@ -137,6 +137,10 @@ class Dialect(Protocol):
     def is_in(self, column: Any, parameter: str) -> Condition:
         """`column` in the list that is bound as one value."""
 
+    def each_in(self, query: Any, column: Any, parameter: str) -> Any:
+        """The rows of a query in which `column` is in the list that is bound as one value: each value of it is looked
+        up, however many other rows the query has."""
+
     def contains(self, column: Any, parameter: str) -> Condition:
         """`column` like the pattern, which has small letters; letters A to Z count as theirs."""
 

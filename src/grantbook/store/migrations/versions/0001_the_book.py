@@ -476,9 +476,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_grants_live_grantee_id",
+        "ix_grants_live_grantee_id_entity_id",
         "grants",
-        ["organization_id", "grantee_id"],
+        ["organization_id", "grantee_id", "entity_id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
