@@ -10,7 +10,20 @@ from collections.abc import Collection, Iterator
 from functools import wraps
 from typing import Any, Final
 
-from sqlalchemy import CTE, Alias, CompoundSelect, Delete, Engine, Executable, Join, Select, Subquery, Table, Update
+from sqlalchemy import (
+    CTE,
+    Alias,
+    CompoundSelect,
+    Delete,
+    Engine,
+    Executable,
+    Join,
+    Lateral,
+    Select,
+    Subquery,
+    Table,
+    Update,
+)
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, CompilerElement, Grouping
 from sqlalchemy.sql.selectable import FromClause
@@ -67,7 +80,7 @@ def _strays(element: Any, outer: frozenset[Any]) -> Iterator[str]:
         case CompoundSelect():
             for each in element.selects:
                 yield from _strays(each, outer)
-        case CTE() | Subquery():
+        case CTE() | Subquery() | Lateral():
             yield from _strays(element.element, frozenset())
         case Update() | Delete():
             conditions = list(_conjuncts(element.whereclause))
@@ -82,7 +95,7 @@ def _strays_of_select(query: Select[Any], outer: frozenset[Any]) -> Iterator[str
     leaves = [leaf for each in query.get_final_froms() for leaf in _leaves(each, where)]
     own = [(leaf, conditions) for leaf, conditions in leaves if leaf not in outer]
     for leaf, conditions in own or leaves:  # one that has none of its own is not correlated
-        if isinstance(leaf, CTE | Subquery):
+        if isinstance(leaf, CTE | Subquery | Lateral):
             yield from _strays(leaf, outer)
         else:
             yield from _unless_held(leaf, conditions)
@@ -94,7 +107,7 @@ def _within(element: Any, outer: frozenset[Any]) -> Iterator[str]:
     for child in element.get_children():
         if isinstance(child, Join):
             yield from _within(child, outer)
-        elif not isinstance(child, Table | Alias | CTE | Subquery):
+        elif not isinstance(child, Table | Alias | CTE | Subquery | Lateral):
             yield from _strays(child, outer)
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, union, update
 
 from grantbook.model.facts import Grant, Member, Role
-from grantbook.store import present, walks
+from grantbook.store import present_statements, walks
 from grantbook.store.port import Store
 from grantbook.store.sql import SqlStore
 from grantbook.store.tables import FACT_TABLES, heads, lookups, user_organizations
@@ -45,6 +45,7 @@ def reached(*conditions: Any) -> Any:
         select(grants.c.id).where(held(grants), exists().where(members.c.user_id == grants.c.grantee_id)),
         select(grants.c.id, select(members.c.email).limit(1).scalar_subquery()).where(held(grants)),
         select(select(grants.c.id).subquery().c.id),
+        select(select(grants.c.id).offset(0).lateral().c.id),
         union(select(grants.c.id).where(held(grants)), select(roles.c.id)),
         reached(),
         update(grants).values(until_revision=1),
@@ -69,6 +70,7 @@ def test_a_table_without_the_organization_is_found(statement: Any) -> None:
         select(grants.c.id).select_from(grants.outerjoin(roles, held(roles))).where(held(grants)),
         select(grants.c.id).where(held(grants), exists().where(held(members), members.c.user_id == grants.c.id)),
         select(select(grants.c.id).where(held(grants)).subquery().c.id),
+        select(select(grants.c.id).where(held(grants)).offset(0).lateral().c.id),
         reached(held(other)),
         update(grants).where(held(grants)).values(until_revision=1),
         insert(grants),
@@ -86,11 +88,11 @@ def test_a_store_that_forgets_it_is_caught(store: Store, monkeypatch: pytest.Mon
         return
     deposit(store, ORGANIZATION, [member("usr_1")])
     monkeypatch.setattr(store._statements, "_prepared", {})  # as if nobody had made any in this process
-    monkeypatch.setattr(present._Statements, "_of_dialects", {})
+    monkeypatch.setattr(present_statements.PresentStatements, "_of_dialects", {})
     monkeypatch.setattr(walks, "live", lambda table: table.c.until_revision.is_(None))
     with store.snapshot(ORGANIZATION) as snapshot, pytest.raises(CrossesOrganizations, match="departments"):
         snapshot.departments_above(["dept_1"])
-    monkeypatch.setattr(present, "live", lambda table: table.c.until_revision.is_(None))
+    monkeypatch.setattr(present_statements, "live", lambda table: table.c.until_revision.is_(None))
     cache = store.present()
     with cache.reading(), pytest.raises(CrossesOrganizations, match="members"):
         cache.standings(ORGANIZATION, ["usr_1"])

@@ -13,6 +13,7 @@ from grantbook.model.errors import (
 )
 from grantbook.model.facts import ApiKey, revised
 from grantbook.service import keys, members, organizations
+from grantbook.service.admission import Admissions
 from grantbook.service.desk import SYSTEM, Caller, Writing
 from grantbook.service.keys import Identity, authenticate, digest_of, require_opens
 from grantbook.store.port import Lookup
@@ -123,6 +124,20 @@ def test_a_key_of_somebody_who_is_deactivated_opens_nothing(office: Office) -> N
     office.do(ADMIN, members.set_state, PLAIN, "deactivated")
     with pytest.raises(OrganizationAccessDenied):
         require_opens(office.desk, authenticate(office.desk, secret), ORGANIZATION)
+
+
+def test_nothing_is_held_for_a_key_that_may_not_ask(office: Office) -> None:
+    """Else those who do would wait for it, and what they ask about would make room for it."""
+    admissions, (key, ended), (_, lives) = Admissions(office.desk), _key(office), _key(office)
+    office.do(SYSTEM, keys.delete, key.id)
+    with pytest.raises(AuthenticationFailed):
+        admissions.admit("ended", ended, ORGANIZATION)
+    for organization_id in ("org_2", "org_unknown"):
+        with pytest.raises(OrganizationAccessDenied):
+            admissions.admit("lives", lives, organization_id)
+    assert office.desk.facts.held_organizations == 0
+    admissions.admit("lives", lives, ORGANIZATION)
+    assert office.desk.facts.held_organizations == 1
 
 
 @pytest.mark.parametrize("organization_id", ["org_2", "org_unknown", "", ORGANIZATION + " "])

@@ -118,7 +118,7 @@ class HeldGroups:
             return HeldUser(user_id, name, state is not None, False, frozenset((name, _EVERYONE)), tuple(ids), ())
         if is_too_deep:
             raise LimitExceeded(limit="department_depth", maximum=MAX_DEPARTMENT_DEPTH)
-        return HeldUser(user_id, name, True, True, frozenset(names), tuple(ids), tuple(overriding))
+        return HeldUser(user_id, name, True, True, frozenset(names), tuple(dict.fromkeys(ids)), tuple(overriding))
 
     def add(self, others: "HeldGroups") -> None:
         """What others hold, of the same revision."""

@@ -277,7 +277,8 @@ class HeldFacts:
                 self._changed += bool(theirs.moments)
             elif not mine.is_whole:
                 mine.grants |= theirs.grants
-                mine.was_probed, mine.is_wide = theirs.was_probed, theirs.is_wide
+                mine.was_probed |= theirs.was_probed
+                mine.is_wide |= theirs.is_wide
                 self._add_moments(mine, theirs.moments)
                 for name in theirs.sources or ():
                     mine.add_source(name)

@@ -252,6 +252,7 @@ class OrganizationFacts(HeldFacts):
         wanted = set(refs)
         while absent := self._absent(wanted):
             self._load_entities(absent)
+            wanted = set(absent)
 
     def _absent(self, refs: set[EntityRef]) -> list[EntityRef]:
         """Those that are not held, of the entities and whatever is known to contain them at any depth."""
@@ -337,7 +338,7 @@ class OrganizationFacts(HeldFacts):
     def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
         """Those to these alone the first time, which may be the last; the next time all, unless they are very many.
 
-        Of several entities all from the first time on, where each question crosses a network.
+        Within a reading, of several entities all from the first time on where each question crosses a network.
         """
         entities = {ref: self._expect(ref) for ref in wanted}
         are_together = len(wanted) > 1 and not self._present.is_local
@@ -359,7 +360,7 @@ class OrganizationFacts(HeldFacts):
             self._hold_grants(rows)
 
     def _hold_probed(self, entity: HeldEntity, names: Collection[str]) -> None:
-        """None of these names has a grant, as far as none is held after this."""
+        """The grants to all these names are known once those that there are are held, which has to follow."""
         entity.was_probed = True
         before = len(entity.grants)
         entity.grants.update(dict.fromkeys(names))
@@ -428,8 +429,10 @@ class OrganizationFacts(HeldFacts):
             if user is None:
                 return False
             entity = entity or self._hold_entity(EntityRef(*ref), found.outline)
-        if not self._glance_at_containers(entity):
-            return False
+        if absent := self._absent({entity.ref}):
+            has_asked = self._glance_at_line(absent)
+            if not has_asked:
+                return False
         if user.is_known and entity.is_there:
             holders = self._holders(entity) or ()
             if lacking := [holder for holder, _ in holders if holder.lacks_grants_to(user)]:
@@ -448,8 +451,10 @@ class OrganizationFacts(HeldFacts):
             user = self._groups.user(user_id, standing)
         return self._keep_user(user) if user.is_known else None
 
-    def _glance_at_containers(self, entity: HeldEntity) -> bool:
-        while absent := self._absent({entity.ref}):
+    def _glance_at_line(self, refs: Sequence[EntityRef]) -> bool:
+        """As `_load_line`, of entities that are not held."""
+        absent = refs
+        while absent:
             if len(absent) > MAX_GLANCED:
                 return False
             revision, outlines = self._present.glance_at_outlines(self.id, absent)
@@ -457,6 +462,7 @@ class OrganizationFacts(HeldFacts):
                 return False
             for ref in absent:
                 self._hold_entity(ref, outlines.get(ref, ()))
+            absent = self._absent(set(absent))
         return True
 
     def _glance_at_grants(self, holders: Sequence[HeldEntity], user: HeldUser) -> bool:

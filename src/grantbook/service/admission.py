@@ -123,10 +123,11 @@ class Admissions:
         """
         desk = self._desk
         home = keys.home_of(desk, secret)
-        if organization_id != home:  # nothing is held for who may not ask
-            keys.require_opens(desk, keys.authenticate_at(desk, secret, home), organization_id)
+        identity = keys.authenticate_at(desk, secret, home)  # nothing is held for a key that has ended
+        if organization_id != home:  # or for an organization that it does not open
+            keys.require_opens(desk, identity, organization_id)
         before = self._epochs(home, organization_id)
-        identity = keys.authenticate_at(desk, secret, home)  # from here on a change would be noticed
+        identity = keys.authenticate_at(desk, secret, home)  # again: from here on a change would be noticed
         caller = identity.caller
         with desk.reading(organization_id, caller) as reading:
             keys.require_opened(reading, identity)

@@ -217,7 +217,7 @@ def authenticate(desk: Desk, secret: str) -> Identity:
 
 
 def home_of(desk: Desk, secret: str) -> str:
-    """The organization of the key, which may have ended since. Raises AuthenticationFailed(INVALID_API_KEY)."""
+    """The organization of the key, whether the key has ended or not. Raises AuthenticationFailed(INVALID_API_KEY)."""
     organization_id = desk.store.look_up(Lookup.API_KEY, digest_of(secret[: _MAX_SECRET + 1]))
     if organization_id is None or len(secret) > _MAX_SECRET:
         raise _invalid()

@@ -212,6 +212,7 @@ class EdgeRow(NamedTuple):
 
 
 MAX_GLANCED: Final = 4
+"""So many entities are asked about at a glance; whoever needs more begins a reading."""
 
 
 class GlanceAtGroups(NamedTuple):

@@ -189,7 +189,7 @@ class PostgresDialect:
         """Up to version 16 the planner would rather read all that the query has, if it takes that for little. OFFSET
         keeps it from changing the order of what it joins."""
         ids = func.unnest(bindparam(parameter, type_=ARRAY(Text())))
-        wanted = ids.table_valued(sql_column("id", Text()), name="wanted").render_derived()
+        wanted = ids.table_valued(sql_column("id", Text())).render_derived(name="wanted")
         found = query.where(column == wanted.c.id).offset(literal_column("0")).lateral("found")
         return select(*found.c).select_from(wanted.join(found, true()))
 

@@ -149,7 +149,7 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
     ),
     ApiKey: _fact_table("api_keys", ApiKey, ("digest",), ("user_id",), ("created_at", "id")),
 }
-# The live one has the entity too: whatever a planner takes for a grantee's grant on an entity, it reads no others.
+# The live one has the entity too: whichever index a planner takes for a grant to somebody on something is a good one.
 _index(FACT_TABLES[Grant], "past_grantee_id", ("grantee_id",), live=False)
 
 heads: Final = _table(
