@@ -11,9 +11,9 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from grantbook.http.middleware import BodyLimit, Receive, Scope, Send
+from grantbook.connection import Connection
+from grantbook.http.middleware import BodyLimit, Front, Receive, Scope, Send
 from grantbook.model.limits import MAX_HEAD_BYTES
-from grantbook.serve import Protocol
 from tests.http.envelope import error_of
 
 PATIENCE_S: Final = 20
@@ -38,13 +38,13 @@ def _refused(_: Scope) -> Any:
     raise AssertionError("no body here is too large")
 
 
-class Impatient(Protocol):
+class Impatient(Connection):
     head_s = 0.2
     body_s = 0.2
     look_every_s = 0.05
 
 
-class Patient(Protocol):
+class Patient(Connection):
     head_s = body_s = PATIENCE_S * 2
     stopping_s = 0.2
     grace_s = 0.5
@@ -52,13 +52,17 @@ class Patient(Protocol):
 
 
 def talk(
-    conversation: Conversation, protocol: type[Protocol] = Protocol, app: Any = _echo, state: ServerState | None = None
+    conversation: Conversation,
+    protocol: type[Connection] = Connection,
+    app: Any = _echo,
+    state: ServerState | None = None,
 ) -> Any:
     """What the conversation with a server of that protocol gives."""
     state = state or ServerState()
 
     async def served() -> Any:
-        config = Config(BodyLimit(app, lambda _: 1_000_000, _refused), lifespan="off", ws="none", log_config=None)
+        app_ = app if isinstance(app, Front) else BodyLimit(app, lambda _: 1_000_000, _refused)
+        config = Config(app_, lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False)
         config.load()
         loop = asyncio.get_running_loop()
         server = await loop.create_server(

@@ -248,12 +248,14 @@ def test_a_body_in_chunks_is_left_to_whoever_counts_what_comes(both: Both) -> No
     path = f"{both.tenant.path}/access/check"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"2"), (b"transfer-encoding", b"chunked")]
     routes = HotRoutes(both.tenant.desk, Admissions(both.tenant.desk), application)
-    asyncio.run(routes({"type": "http", "method": "POST", "path": path, "headers": headers}, never, never))
+    asyncio.run(
+        routes({"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}, never, never)
+    )
     assert went_on == [path]
 
 
 def test_each_event_loop_looks_for_itself(both: Both) -> None:
-    """What one loop saw in its round is of before what another one, in another thread, was asked meanwhile."""
+    """What one loop saw is of before what another one, in another thread, was asked meanwhile."""
     tenant = both.tenant
     routes = HotRoutes(tenant.desk, Admissions(tenant.desk), unreachable)
     user, body = tenant.user(), msgspec.json.encode(both.question)
@@ -272,7 +274,9 @@ def test_each_event_loop_looks_for_itself(both: Both) -> None:
             sent.append(message.get("body", b""))
 
         path = f"{tenant.path}/access/check"
-        await routes({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+        await routes(
+            {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}, receive, send
+        )
         allowed: bool = msgspec.json.decode(sent[-1])["allowed"]
         return allowed
 

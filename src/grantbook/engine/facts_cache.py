@@ -112,12 +112,12 @@ class FactCache:
             finally:
                 self._apart.append(apart)
 
-    def enter(self, *, waits: bool = True, looks: bool = True, loads: bool = True, is_full: bool = False) -> bool:
+    def enter(self, *, waits: bool = True, loads: bool = True, is_full: bool = False) -> bool:
         """As a block begins; False where another thread stays in for longer than this one waits.
 
         Most stay for microseconds: who did not wait for that would be sent to a thread, which others then find in.
-        Who does not look whether the store moved takes what was seen at the last look. Who may not load gets no more
-        than what is held, unless the store answers in microseconds anyway. Raises StoreUnavailable.
+        Who may not load gets no more than what is held, unless the store answers in microseconds anyway.
+        Raises StoreUnavailable.
         """
         if waits:
             self._lock.acquire()
@@ -126,12 +126,11 @@ class FactCache:
         self.may_load = loads or self.present.is_local
         self._new = None
         self._is_full = is_full and not self.present.is_local
-        if looks:
-            try:
-                self._version = self.present.version()
-            except BaseException:
-                self._lock.release()
-                raise
+        try:
+            self._version = self.present.version()
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     def leave(self) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from grantbook.http import decisions, errors, responses
 from grantbook.http.hot import HotRoutes
 from grantbook.http.hot_writes import WriteRoutes
-from grantbook.http.middleware import App, BodyLimit, Receive, Scope, Send, TraceId, trace_id_of
+from grantbook.http.middleware import BodyLimit, Front, Receive, Scope, Send, TraceId, trace_id_of
 from grantbook.http.platform import (
     access,
     api_keys,
@@ -46,7 +46,7 @@ is also in the `X-Request-ID` header. Writes take an `Idempotency-Key` (remember
 class Application(FastAPI):
     """Decisions are answered in front of everything else."""
 
-    front: App | None = None
+    front: Front | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self.front or super().__call__)(scope, receive, send)

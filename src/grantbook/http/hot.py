@@ -1,11 +1,12 @@
-"""The decision routes in front of the application: raw ASGI, answered on the event loop from the facts that are held.
+"""The decision routes in front of the application, answered on the event loop from the facts that are held.
+
+A connection asks without a call where it can (`Front`); otherwise this is raw ASGI.
 
 Only what is asked in the plain form is answered here: a well-formed question about the present by a known key. All else
 goes on to the same routes in `decisions`, which document them and explain what is wrong. Where facts must be loaded in
 bulk, or another thread holds them, the answer is worked out in a thread.
 """
 
-import asyncio
 import logging
 import re
 import uuid
@@ -25,7 +26,7 @@ from grantbook.engine.lists import ListPage, Part
 from grantbook.engine.organization_facts import OrganizationFacts, TooMuchToLoad
 from grantbook.http import errors
 from grantbook.http.exchange import STRANGER, credential_of, secret_of
-from grantbook.http.middleware import ROUTE, SANE_TRACE_ID, App, Receive, Scope, Send, replay
+from grantbook.http.middleware import ROUTE, SANE_TRACE_ID, App, Headers, Receive, Scope, Send, replay
 from grantbook.http.paging import MAX_CURSOR, Paging
 from grantbook.http.platform import rendering
 from grantbook.http.routing import ORGANIZATION
@@ -50,9 +51,14 @@ from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
 
 _ROUTE: Final = re.compile(r"/v1/organizations/([^/]+)/access/(check|check/batch|explain|entities|users)")
+_TARGET: Final = re.compile(
+    rb"/v1/organizations/([A-Za-z0-9_-]+)/access/(check|check/batch|explain|entities|users)(?:\?([^#]*))?"
+)
 _NAMES: Final = ("check", "check/batch", "explain", "entities", "users")
+_LISTS: Final = frozenset({"entities", "users"})
 _TEMPLATES: Final = {name: f"{ORGANIZATION}/access/{name}" for name in _NAMES}
 _SCOPE: Final = "check"
+_MOST_BYTES: Final = {"check": MAX_BODY_BYTES, "check/batch": MAX_BATCH_BODY_BYTES, "explain": MAX_BODY_BYTES}
 _FROM_MEMORY_ALONE: Final = frozenset({"check", "check/batch"})
 """What never asks the store for names."""
 _INLINE_LOADS: Final = 20
@@ -115,6 +121,14 @@ class _Request(msgspec.Struct):
     body: Any
     trace_id: str
 
+    @property
+    def method(self) -> str:
+        return "GET" if self.name in _LISTS else "POST"
+
+    @property
+    def route(self) -> str:
+        return _TEMPLATES[self.name]
+
 
 class HotRoutes:
     """Answers what it can, and hands the rest to the application."""
@@ -124,7 +138,6 @@ class HotRoutes:
         self._app = app
         self._admissions = admissions
         self._is_remote = not desk.facts.present.is_local
-        self._looked_in: asyncio.AbstractEventLoop | None = None
         self._items = _items(desk.vocabulary)
         self._beginnings = {
             name: tuple({rank: text[:-1] for rank, text in texts.items()} for texts in both)
@@ -139,13 +152,16 @@ class HotRoutes:
         if route is None:
             await self._app(scope, receive, send)
             return
-        body: bytes | None = None
-        headers = dict(scope["headers"])
-        trace_id = new_trace_id(headers)
+        scope[ROUTE] = _TEMPLATES[route[2]]
         try:
-            scope[ROUTE] = _TEMPLATES[route[2]]
-            request = _request(scope, headers, route[1], route[2], trace_id)
-            if scope["method"] == "POST":
+            request = _request(scope["method"], route[1], route[2], scope["query_string"], scope["headers"])
+        except NotPlain:
+            await self._app(scope, receive, send)
+            return
+        body: bytes | None = None
+        trace_id = request.trace_id
+        try:
+            if request.method == "POST":
                 body = await read_body(receive)
                 request.body = _decoded(request, body)
             answer = self._at_once(request)
@@ -163,6 +179,28 @@ class HotRoutes:
         else:
             await _send(send, answer, trace_id)
 
+    def begin(self, method: str, target: bytes, headers: Headers) -> "_Request | None":
+        """As `Front`."""
+        route = _TARGET.fullmatch(target)
+        if route is None:
+            return None
+        try:
+            return _request(method, route[1].decode(), route[2].decode(), route[3] or b"", headers)
+        except NotPlain:
+            return None
+
+    def finish(self, question: "_Request", body: bytes) -> bytes | None:
+        """As `Front`."""
+        try:
+            if question.method == "POST":
+                question.body = _decoded(question, body)
+            return self._at_once(question)
+        except (NotPlain, GrantbookError):  # the application says what is wrong
+            return None
+        except Exception:
+            _log.exception("a decision failed")
+            return None
+
     def _at_once(self, request: _Request) -> bytes | None:
         """The answer, where no thread has to wait for it."""
         desk = self._desk
@@ -170,7 +208,7 @@ class HotRoutes:
             return None
         if self._is_remote and (request.is_full or request.name not in _FROM_MEMORY_ALONE):
             return None
-        if not self._enter():
+        if not desk.facts.enter(waits=False, loads=False):
             return None
         try:
             organization_id, at_least = request.organization_id, request.at_least
@@ -195,23 +233,6 @@ class HotRoutes:
         finally:
             desk.facts.leave()
         return render if isinstance(render, bytes) else render()
-
-    def _enter(self) -> bool:
-        """Into the cache, with one look at the store for all requests that came in the same round of the event loop.
-
-        What this round answers was received before it began: a later request, such as of somebody who was told of a
-        change meanwhile, waits behind the call that ends the round.
-        """
-        loop = asyncio.get_running_loop()
-        looks, self._looked_in = self._looked_in is not loop, None
-        if looks:
-            loop.call_soon(self._end_round)
-        entered = self._desk.facts.enter(waits=False, looks=looks, loads=False)
-        self._looked_in = loop if entered else None
-        return entered
-
-    def _end_round(self) -> None:
-        self._looked_in = None
 
     def _patiently(self, request: _Request) -> bytes:
         """The answer, in a thread that may wait for the key, for facts and for other threads."""
@@ -390,12 +411,16 @@ class _ListRequest:
         return msgspec.json.encode({**page, "complete": True})
 
 
-def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, name: str, trace_id: str) -> _Request:
+def _request(method: str, organization_id: str, name: str, query: bytes, sent: Headers) -> _Request:
     """What the head of the request says. Raises NotPlain for anything out of the ordinary."""
-    is_list = name in {"entities", "users"}
-    if scope["method"] != ("GET" if is_list else "POST") or len(headers) != len(scope["headers"]):
+    is_list = name in _LISTS
+    headers = dict(sent)
+    if method != ("GET" if is_list else "POST") or len(headers) != len(sent) or b"transfer-encoding" in headers:
         raise NotPlain
-    if not is_list and not _is_short_json(headers, name):
+    if is_list:
+        if headers.get(b"content-length", b"0") != b"0":
+            raise NotPlain
+    elif headers.get(b"content-type") != b"application/json" or announced_length(headers, _MOST_BYTES[name]) is None:
         raise NotPlain
     api_key, authorization = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
     token = headers.get(b"grantbook-at-least")
@@ -407,16 +432,9 @@ def _request(scope: Scope, headers: dict[bytes, bytes], organization_id: str, na
         authorization=authorization,
         at_least=0 if token is None else _revision_in(organization_id, token.decode("latin-1")),
         is_full=False,
-        body=_ListRequest(name, _query(scope)) if is_list else None,
-        trace_id=trace_id,
+        body=_ListRequest(name, _query(query)) if is_list else None,
+        trace_id=new_trace_id(headers),
     )
-
-
-def _is_short_json(headers: dict[bytes, bytes], name: str) -> bool:
-    most = MAX_BATCH_BODY_BYTES if name == "check/batch" else MAX_BODY_BYTES
-    if headers.get(b"content-type") != b"application/json" or b"transfer-encoding" in headers:
-        return False
-    return announced_length(headers, most) is not None
 
 
 def announced_length(headers: dict[bytes, bytes], most: int) -> int | None:
@@ -427,8 +445,8 @@ def announced_length(headers: dict[bytes, bytes], most: int) -> int | None:
     return int(length)
 
 
-def _query(scope: Scope) -> dict[str, str]:
-    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+def _query(sent: bytes) -> dict[str, str]:
+    given = parse_qsl(sent.decode("latin-1"), keep_blank_values=True)
     query = dict(given)
     if len(query) != len(given):
         raise NotPlain

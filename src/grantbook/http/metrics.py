@@ -5,7 +5,7 @@ No id, name or key is ever part of a label.
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from grantbook.engine.facts_cache import FactCache
-from grantbook.http.middleware import ROUTE, App, Message, Receive, Scope, Send
+from grantbook.http.middleware import ROUTE, Front, Headers, Message, Question, Receive, Scope, Send
 
 PATH: Final = "/metrics"
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,7 +24,7 @@ _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 class Measured:
     """Times every request of the application, and answers `GET /metrics`."""
 
-    def __init__(self, app: App, facts: FactCache) -> None:
+    def __init__(self, app: Front, facts: FactCache) -> None:
         self._app = app
         self._registry = CollectorRegistry()
         self._seconds = Histogram(
@@ -43,7 +43,7 @@ class Measured:
         if scope["path"] == PATH and scope["method"] == "GET":
             await Response(generate_latest(self._registry), media_type=_TYPE)(scope, receive, send)
             return
-        begin, status = perf_counter(), 500
+        begun, status = perf_counter(), 500
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -54,7 +54,31 @@ class Measured:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._seconds.labels(_method(scope), _route(scope), str(status)).observe(perf_counter() - begin)
+            self._seconds.labels(_method(scope), _route(scope), str(status)).observe(perf_counter() - begun)
+
+    def begin(self, method: str, target: bytes, headers: Headers) -> "_Begun | None":
+        """As `Front`."""
+        question = self._app.begin(method, target, headers)
+        return None if question is None else _Begun(question, perf_counter())
+
+    def finish(self, question: "_Begun", body: bytes) -> bytes | None:
+        """As `Front`."""
+        answer = self._app.finish(question.inner, body)
+        if answer is not None:
+            taken = perf_counter() - question.begun
+            self._seconds.labels(question.inner.method, question.inner.route, "200").observe(taken)
+        return answer
+
+
+class _Begun(NamedTuple):
+    """A request that is measured."""
+
+    inner: Question
+    begun: float
+
+    @property
+    def trace_id(self) -> str:
+        return self.inner.trace_id
 
 
 def _route(scope: Scope) -> str:

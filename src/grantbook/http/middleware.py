@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from grantbook.model.limits import MAX_TRACE_ID_LENGTH
 
@@ -11,7 +11,36 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Question(Protocol):
+    """A request that may be answered without calling the application, by its head."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def route(self) -> str:
+        """The template of its path."""
+
+    @property
+    def trace_id(self) -> str: ...
+
+
+@runtime_checkable
+class Front(Protocol):
+    """An application that answers some requests without being called, all with status 200 and JSON."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def begin(self, method: str, target: bytes, headers: Headers) -> Any | None:
+        """The request as a `Question`, which `finish` takes; None where the application is to be called."""
+
+    def finish(self, question: Any, body: bytes) -> bytes | None:
+        """The answer, once the body is whole; None where the application is to be called."""
+
 
 SANE_TRACE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_LENGTH)
 _TRACE: Final = "grantbook.trace_id"
