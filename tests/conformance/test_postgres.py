@@ -296,7 +296,7 @@ def test_a_probe_of_grants_reads_none_but_those_that_are_asked_for(url: str, clo
     deposit(store, ORGANIZATION, [organization(), *map(entity, others), *groups, wanted, *on_it, *to_them])
     present, ids = store.present(), ["usr_1", "usr_none"]
     with present.reading():
-        assert [row[5] for row in present.grants_to(ORGANIZATION, _INNER, ids)] == [wanted.id]
+        assert [row[3] for row in present.grants_to(ORGANIZATION, _INNER, ids)] == [wanted.id]
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("ANALYZE")
         connection.execute("SET plan_cache_mode = force_generic_plan")  # as after a few executions

@@ -1,6 +1,6 @@
 """What is held in memory of one organization, all of it at one revision, and how changes are applied to it."""
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from grantbook.model.facts import EntityRef, Grant
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
 from grantbook.store.history import fact_in
-from grantbook.store.port import Notice
+from grantbook.store.port import GrantRow, Notice
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -110,23 +110,21 @@ class HeldFacts:
                 return entity.holders
         raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
 
-    def _hold_grants(self, rows: Iterable[tuple[str, str, str, str, str, str, Instant | None, Instant | None]]) -> None:
-        known, names = 0, self._names
-        entity: HeldEntity | None = None
-        for entity_type, entity_id, grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
-            if entity is None or entity.ref.id != entity_id or entity.ref.type != entity_type:
-                entity = self._expect(EntityRef(entity_type, entity_id))
-            name = name_of(grantee_type, grantee_id)
-            name = names.setdefault(name, name)
+    def _hold_grants(self, entity: HeldEntity, rows: Sequence[GrantRow]) -> None:
+        one, grants, ranks = self._names.setdefault, entity.grants, entity.kind.ranks
+        for grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
+            name = f"{grantee_type}:{grantee_id}"  # as `name_of`, of which there may be thousands here
+            name = one(name, name)
+            rank = ranks[level] if level in ranks else entity.kind.rank(level)
             if grantee_type != "user":
                 entity.add_source(name)
-            entity.grants[name] = HeldGrant(
-                entity.kind.rank(level), id_, starts_at or 0, FOREVER if expires_at is None else expires_at
-            )
-            if starts_at is not None or expires_at is not None:
-                self._add_moments(entity, {starts_at or 0, FOREVER if expires_at is None else expires_at})
-            known += 1
-        self._cache.spent_bytes += GRANT_BYTES * known
+            if starts_at is None and expires_at is None:
+                grants[name] = HeldGrant(rank, id_, 0, FOREVER)
+            else:
+                window = starts_at or 0, FOREVER if expires_at is None else expires_at
+                grants[name] = HeldGrant(rank, id_, *window)
+                self._add_moments(entity, {*window})
+        self._cache.spent_bytes += GRANT_BYTES * len(rows)
 
     def _add_moments(self, entity: HeldEntity, moments: Set[Instant]) -> None:
         """What was answered about the entity, and about what it contains, was to be good beyond them."""
@@ -200,8 +198,8 @@ class HeldFacts:
             entity = self._entities.get(ref) or self._older_entities.get(ref)
             if entity is not None:
                 if is_there:
-                    row = (*ref, *told.grantee, told.access_level, told.id)
-                    self._hold_grants([(*row, told.starts_at, told.expires_at)])
+                    row = GrantRow(*told.grantee, told.access_level, told.id, told.starts_at, told.expires_at)
+                    self._hold_grants(entity, [row])
                 elif entity.is_whole:
                     entity.grants.pop(name, None)
                 else:

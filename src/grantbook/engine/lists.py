@@ -385,7 +385,8 @@ class Lists:
         reasons = _Reasons(entity.kind)
         if entity.is_active and not self._facts.is_deleted:
             for holder, through in holders:
-                for row in self._present.grants_on(self._facts.id, [holder.ref], limit=_ALL_GRANTS):
+                (rows,) = self._present.grants_on(self._facts.id, [holder.ref], limit=_ALL_GRANTS)
+                for row in rows:
                     reasons.add(row, through, at)
             named = {entity.owner, *entity.targets}
             standing = standing_paths(entity, named, self._from.overriding(), self._facts.id)
@@ -437,7 +438,7 @@ class _Reasons:
 
     def add(self, row: GrantRow, through: Chain, at: Instant) -> None:
         """A grant on the entity or on what contains it."""
-        _, _, type_, id_, level, grant_id, starts_at, expires_at = row
+        type_, id_, level, grant_id, starts_at, expires_at = row
         self.moments += [moment for moment in (starts_at, expires_at) if moment is not None]
         if type_ == "user":
             self.named.add(id_)

@@ -1,6 +1,5 @@
 """Answers of the present about one organization: see `facts_cache`, whose blocks they are given in."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -357,7 +356,7 @@ class OrganizationFacts(HeldFacts):
         rows = self._present.grants_to(self.id, entity.ref, ids)
         self._hold_probed(entity, names)
         if rows:
-            self._hold_grants(rows)
+            self._hold_grants(entity, rows)
 
     def _hold_probed(self, entity: HeldEntity, names: Collection[str]) -> None:
         """The grants to all these names are known once those that there are are held, which has to follow."""
@@ -369,16 +368,14 @@ class OrganizationFacts(HeldFacts):
     def _load_whole(self, entities: Sequence[HeldEntity]) -> None:
         if not entities:
             return
-        rows = self._present.grants_on(self.id, [entity.ref for entity in entities], limit=_MAX_WHOLE + 1)
-        counts = Counter((row[0], row[1]) for row in rows)
-        for entity in entities:
-            entity.is_wide = counts[entity.ref] > _MAX_WHOLE
+        found = self._present.grants_on(self.id, [entity.ref for entity in entities], limit=_MAX_WHOLE + 1)
+        for entity, rows in zip(entities, found, strict=True):
+            entity.is_wide = len(rows) > _MAX_WHOLE
             entity.is_whole = not entity.is_wide
             entity.is_plain = entity.is_whole and not entity.containers
             if entity.is_whole:
                 entity.grants = {}
-        wide = {entity.ref for entity in entities if entity.is_wide}
-        self._hold_grants([row for row in rows if (row[0], row[1]) not in wide] if wide else rows)
+                self._hold_grants(entity, rows)
 
     def _reading(self) -> AbstractContextManager[int]:
         if not self._cache.may_load:
@@ -469,12 +466,12 @@ class OrganizationFacts(HeldFacts):
         are_to_be_whole = any(holder.was_probed and not holder.is_wide for holder in holders)
         if are_to_be_whole or len(holders) > MAX_GLANCED or len(user.ids) > _MAX_PROBED:
             return False
-        revision, rows = self._present.glance_at_grants(self.id, [holder.ref for holder in holders], user.ids)
+        revision, found = self._present.glance_at_grants(self.id, [holder.ref for holder in holders], user.ids)
         if not self._is_of_now(revision):
             return False
-        for holder in holders:
+        for holder, rows in zip(holders, found, strict=True):
             self._hold_probed(holder, user.who)
-        self._hold_grants(rows)
+            self._hold_grants(holder, rows)
         return True
 
     def _is_of_now(self, revision: int) -> bool:

@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from grantbook.model.facts import (
@@ -140,18 +139,18 @@ class MemoryPresent:
 
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
-    ) -> tuple[int, list[GrantRow]]:
+    ) -> tuple[int, list[list[GrantRow]]]:
         with self.reading():
-            found = (self.grants_to(organization_id, entity, grantee_ids) for entity in entities)
-            return self.revision(organization_id), [*chain.from_iterable(found)]
+            found = [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
+            return self.revision(organization_id), found
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}
         return self._grants(organization_id, where)
 
-    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
+    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[list[GrantRow]]:
         found = (self._grants(organization_id, {"entity_type": ref.type, "entity_id": ref.id}) for ref in entities)
-        return [grant for grants in found for grant in grants[:limit]]
+        return [grants[:limit] for grants in found]
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
         ids = set(principal_ids)

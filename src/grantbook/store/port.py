@@ -173,10 +173,8 @@ class Glance(NamedTuple):
 
 
 class GrantRow(NamedTuple):
-    """A live grant, as far as it decides."""
+    """A live grant on an entity, as far as it decides."""
 
-    entity_type: str
-    entity_id: str
     grantee_type: str
     grantee_id: str
     access_level: str
@@ -298,12 +296,14 @@ class Present(Protocol):
 
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
-    ) -> tuple[int, Sequence[GrantRow]]:
+    ) -> tuple[int, Sequence[Sequence[GrantRow]]]:
         """In the same way the revision, and what `grants_to` has for a few grantees on each of up to `MAX_GLANCED`
-        entities."""
+        entities, in their order."""
 
-    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> Sequence[GrantRow]:
-        """Live grants on the entities, at most `limit` on each of them, in no promised order."""
+    def grants_on(
+        self, organization_id: str, entities: Sequence[EntityRef], *, limit: int
+    ) -> Sequence[Sequence[GrantRow]]:
+        """Live grants on each of the entities, in their order: at most `limit`, in no promised order."""
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> Sequence[GivenRow]:
         """What principals with these ids are given, of whatever type they are, in no promised order."""

@@ -7,7 +7,7 @@ statements as possible, and the number that tells whether anything was written a
 import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, repeat
 from types import TracebackType
 from typing import Any, Final
@@ -135,9 +135,10 @@ class SqlPresent(ABC):
 
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
-    ) -> tuple[int, list[GrantRow]]:
+    ) -> tuple[int, list[list[GrantRow]]]:
         ids = self._dialect.list_value(set(grantee_ids))
-        return self._glanced(f"glance_at_grants_on_{len(entities)}", organization_id, *chain(*entities), ids)
+        revision, rows = self._glanced(f"glance_at_grants_on_{len(entities)}", organization_id, *chain(*entities), ids)
+        return revision, _of_each(entities, rows)
 
     def _glanced(self, name: str, *values: Any) -> tuple[int, list[Any]]:
         """The revision, -1 where it was not told, and the rows. However many ids there are, it is one statement, which
@@ -150,17 +151,15 @@ class SqlPresent(ABC):
                 revision = int(number)
         return revision, found
 
-    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[GrantRow]:
-        found: list[GrantRow] = []
+    def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[list[GrantRow]]:
         if self.is_local or len(entities) == 1:
-            for entity in entities:
-                found += self._rows("grants_on", organization_id, *entity, limit)
-            return found
+            return [self._rows("grants_on", organization_id, *entity, limit) for entity in entities]
+        found: list[Any] = []
         for first in range(0, len(entities), AT_ONCE):
             part = entities[first : first + AT_ONCE]
             filled = chain(*part, repeat("", 2 * (AT_ONCE - len(part))))  # which is nothing's type and id
             found += self._rows("grants_on_several", organization_id, *filled, limit)
-        return found
+        return _of_each(entities, found)
 
     def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
         return self._rows_of("given_to", principal_ids, organization_id)
@@ -256,6 +255,14 @@ class SqlPresent(ABC):
             _log.warning("%s failed, and is asked for in a transaction: %s", name, type(error).__name__)
             self.close(error)
             return []
+
+
+def _of_each(entities: Sequence[EntityRef], rows: Iterable[Any]) -> list[list[GrantRow]]:
+    """Those of each of the entities, in their order, of rows that begin with its type and id."""
+    found: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row[:2]].append(row[2:])
+    return [found[entity] for entity in entities]
 
 
 class _Reading:

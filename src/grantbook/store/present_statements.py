@@ -28,6 +28,7 @@ from grantbook.store.versions import live
 
 AT_ONCE: Final = 20
 """So many entities are asked about in one statement, where each crosses a network."""
+_ENTITY: Final = ("entity_type", "entity_id")
 _PLACES: Final = tuple((f"type{place}", f"entity{place}") for place in range(AT_ONCE))
 _STANDING: Final = (
     ("member", FACT_TABLES[Member], "state"),
@@ -188,7 +189,8 @@ class PresentStatements:
         return _with_revision(len(names), parts)
 
     def _glance_at_grants(self, few: int, _: int) -> Any:
-        return _with_revision(len(GrantRow._fields), (self._grants_to_each(*names) for names in _PLACES[:few]))
+        columns = _ENTITY + GrantRow._fields
+        return _with_revision(len(columns), (self._grants_to_each(*names, columns) for names in _PLACES[:few]))
 
     def _outlines(self, count: int) -> Any:
         parts = (
@@ -203,16 +205,17 @@ class PresentStatements:
             return self._grants_to_each("type", "entity")
         return _grants_on(table).where(self._is_in(table.c.grantee_id, count))
 
-    def _grants_to_each(self, type_: str, id_: str) -> Any:
+    def _grants_to_each(self, type_: str, id_: str, columns: Sequence[str] = GrantRow._fields) -> Any:
         table = FACT_TABLES[Grant]
-        return self._dialect.each_in(_grants_on(table, type_, id_), table.c.grantee_id, "ids")
+        return self._dialect.each_in(_grants_on(table, type_, id_, columns), table.c.grantee_id, "ids")
 
     def _grants_on(self, _: int) -> Any:
         return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))
 
     def _grants_on_several(self, _: int) -> Any:
         table = FACT_TABLES[Grant]
-        found = (_grants_on(table, *names).limit(bindparam("limit")).subquery() for names in _PLACES)
+        columns = _ENTITY + GrantRow._fields
+        found = (_grants_on(table, *names, columns).limit(bindparam("limit")).subquery() for names in _PLACES)
         return union_all(*(select(each) for each in found))
 
     def _given_to(self, count: int) -> Any:
@@ -333,9 +336,8 @@ def _ids(count: int) -> list[str]:
     return [f"id{position}" for position in range(count)]
 
 
-def _grants_on(table: Any, type_: str = "type", id_: str = "entity") -> Any:
-    columns = (table.c[name] for name in GrantRow._fields)
-    return select(*columns).where(
+def _grants_on(table: Any, type_: str = "type", id_: str = "entity", columns: Sequence[str] = GrantRow._fields) -> Any:
+    return select(*(table.c[name] for name in columns)).where(
         live(table), table.c.entity_id == bindparam(id_), table.c.entity_type == bindparam(type_)
     )
 
