@@ -7,7 +7,7 @@ from uuid import uuid4
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from grantbook.http import errors
-from grantbook.http.middleware import Front, Question
+from grantbook.http.middleware import QUESTION, Front, Question, Scope
 from grantbook.model.errors import BrokenRequest, GrantbookError, HeadTooLarge
 from grantbook.model.limits import MAX_HEAD_BYTES
 
@@ -147,10 +147,11 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
 
     def _give(self) -> None:
-        """The question to the application, as far as it is there."""
-        self._question = None
+        """The question to the application, as far as it is there, with what was found out about it."""
+        question, self._question = self._question, None
         parts, self._parts = self._parts, []
         self._give_head()
+        cast("Scope", self.scope)[QUESTION] = question
         for part in parts:
             super().on_body(part)
 

@@ -26,7 +26,7 @@ from grantbook.engine.lists import ListPage, Part
 from grantbook.engine.organization_facts import OrganizationFacts, TooMuchToLoad
 from grantbook.http import errors
 from grantbook.http.exchange import STRANGER, credential_of, secret_of
-from grantbook.http.middleware import ROUTE, SANE_TRACE_ID, App, Headers, Receive, Scope, Send, replay
+from grantbook.http.middleware import QUESTION, ROUTE, SANE_TRACE_ID, App, Headers, Receive, Scope, Send, replay
 from grantbook.http.paging import MAX_CURSOR, Paging
 from grantbook.http.platform import rendering
 from grantbook.http.routing import ORGANIZATION
@@ -120,6 +120,8 @@ class _Request(msgspec.Struct):
     is_full: bool
     body: Any
     trace_id: str
+    begun: float = 0.0
+    takes_waiting: bool = False
 
     @property
     def method(self) -> str:
@@ -154,7 +156,9 @@ class HotRoutes:
             return
         scope[ROUTE] = _TEMPLATES[route[2]]
         try:
-            request = _request(scope["method"], route[1], route[2], scope["query_string"], scope["headers"])
+            request = scope.get(QUESTION) or _request(
+                scope["method"], route[1], route[2], scope["query_string"], scope["headers"]
+            )
         except NotPlain:
             await self._app(scope, receive, send)
             return
@@ -163,8 +167,8 @@ class HotRoutes:
         try:
             if request.method == "POST":
                 body = await read_body(receive)
-                request.body = _decoded(request, body)
-            answer = self._at_once(request)
+                request.body = request.body or _decoded(request, body)
+            answer = None if request.takes_waiting else self._at_once(request)
             if answer is None:
                 answer = await run_in_threadpool(self._patiently, request)
         except ClientGone:
@@ -194,7 +198,9 @@ class HotRoutes:
         try:
             if question.method == "POST":
                 question.body = _decoded(question, body)
-            return self._at_once(question)
+            answer = self._at_once(question)
+            question.takes_waiting = answer is None
+            return answer
         except (NotPlain, GrantbookError):  # the application says what is wrong
             return None
         except Exception:

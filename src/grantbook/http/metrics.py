@@ -5,7 +5,7 @@ No id, name or key is ever part of a label.
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -56,29 +56,19 @@ class Measured:
         finally:
             self._seconds.labels(_method(scope), _route(scope), str(status)).observe(perf_counter() - begun)
 
-    def begin(self, method: str, target: bytes, headers: Headers) -> "_Begun | None":
+    def begin(self, method: str, target: bytes, headers: Headers) -> Question | None:
         """As `Front`."""
-        question = self._app.begin(method, target, headers)
-        return None if question is None else _Begun(question, perf_counter())
+        question: Question | None = self._app.begin(method, target, headers)
+        if question is not None:
+            question.begun = perf_counter()
+        return question
 
-    def finish(self, question: "_Begun", body: bytes) -> bytes | None:
+    def finish(self, question: Question, body: bytes) -> bytes | None:
         """As `Front`."""
-        answer = self._app.finish(question.inner, body)
+        answer = self._app.finish(question, body)
         if answer is not None:
-            taken = perf_counter() - question.begun
-            self._seconds.labels(question.inner.method, question.inner.route, "200").observe(taken)
+            self._seconds.labels(question.method, question.route, "200").observe(perf_counter() - question.begun)
         return answer
-
-
-class _Begun(NamedTuple):
-    """A request that is measured."""
-
-    inner: Question
-    begun: float
-
-    @property
-    def trace_id(self) -> str:
-        return self.inner.trace_id
 
 
 def _route(scope: Scope) -> str:

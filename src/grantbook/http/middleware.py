@@ -28,6 +28,9 @@ class Question(Protocol):
     @property
     def trace_id(self) -> str: ...
 
+    begun: float
+    """By the clock of whoever measures."""
+
 
 @runtime_checkable
 class Front(Protocol):
@@ -46,7 +49,9 @@ SANE_TRACE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_TRACE_ID_L
 _TRACE: Final = "grantbook.trace_id"
 ROUTE: Final = "grantbook.route"
 """Where in a scope the template of the route is, for requests that never get to the router."""
-_DRAIN_BYTES: Final = 64 * 1024 * 1024
+QUESTION: Final = "grantbook.question"
+"""Where in a scope the question is that a connection has begun and found no answer to."""
+_DRAIN_BYTES = 64 * 1024 * 1024
 _MAX_DIGITS: Final = 20
 
 
