@@ -129,6 +129,7 @@ class Connection(HttpToolsProtocol):
             (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and not self.expect_100_continue
+            and not parser.should_upgrade()
             and parser.should_keep_alive()
             and parser.get_http_version() == "1.1"
         )
@@ -161,6 +162,8 @@ class Connection(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # which nothing here does: what follows is no body, and shall be no request
+            self.cycle.keep_alive = False
         self.headers = []  # for trailers: whoever reads headers after the body would take one for a header
 
     def _receive_in_parts(self, data: bytes) -> None:

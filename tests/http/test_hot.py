@@ -254,8 +254,8 @@ def test_a_body_in_chunks_is_left_to_whoever_counts_what_comes(both: Both) -> No
     assert went_on == [path]
 
 
-def test_each_event_loop_looks_for_itself(both: Both) -> None:
-    """What one loop saw is of before what another one, in another thread, was asked meanwhile."""
+def test_each_question_is_of_the_newest_commit(both: Both) -> None:
+    """Also where another thread, with a loop of its own, writes and asks in between."""
     tenant = both.tenant
     routes = HotRoutes(tenant.desk, Admissions(tenant.desk), unreachable)
     user, body = tenant.user(), msgspec.json.encode(both.question)

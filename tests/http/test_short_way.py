@@ -16,7 +16,7 @@ from grantbook.http.app import create_app
 from grantbook.http.exchange import credential_of
 from grantbook.http.hot import HotRoutes
 from grantbook.http.metrics import Measured
-from grantbook.http.middleware import Receive, Scope, Send
+from grantbook.http.middleware import QUESTION, Receive, Scope, Send
 from grantbook.service.admission import Admissions
 from tests.http.test_connections import Conversation, Impatient, Patient, response_in, saying, talk
 from tests.http.test_hot import Both, unreachable
@@ -134,7 +134,7 @@ def odd(both: Both) -> dict[str, bytes]:
 
 
 _ENDING: Final = frozenset({"closed", "old", "old, kept alive", "upgrading", "both lengths"})
-"""After these the connection is closed."""
+"""After these the connection answers no more."""
 
 
 def in_packets(sent: bytes, random: Random) -> Conversation:
@@ -270,3 +270,33 @@ def test_questions_on_the_short_way_are_measured(both: Both) -> None:
     scrape = b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n"
     (told,) = re.findall(rb"request_seconds_count(.*)", talk(saying(plain(both)["check"], scrape), app=measured))
     assert told == (b'{method="POST",route="/v1/organizations/{organization_id}/access/check",status="200"} 1.0')
+
+
+def test_nothing_is_kept_of_a_question_that_the_application_answered(both: Both) -> None:
+    state, kept = ServerState(), []
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(odd(both)["wrong key"])
+        await answer_of(reader)
+        for connection in state.connections:
+            assert isinstance(connection, Connection)
+            kept.append(QUESTION in connection.scope)
+
+    talk(conversation, app=create_app(both.tenant.desk).front, state=state)
+    assert kept == [False]
+
+
+def test_what_follows_an_upgrade_is_no_request(both: Both) -> None:
+    """The parser takes the body of such a request for whatever comes next."""
+    asked = request(both, "POST", "check", both.question, "Connection: upgrade", "Upgrade: h2c")
+    head, _, _ = asked.partition(b"{")
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(head)
+        await asyncio.sleep(0.05)
+        writer.write(plain(both)["check"])
+        return await reader.read()
+
+    found: bytes = talk(conversation, app=create_app(both.tenant.desk).front)
+    assert found.count(b"HTTP/1.1") == 1
+    assert response_in(found).headers["Connection"] == "close"

@@ -24,7 +24,7 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
-from grantbook.store.port import MAX_GLANCED, Notice, Outline, Standing
+from grantbook.store.port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -353,16 +353,15 @@ class OrganizationFacts(HeldFacts):
                 self._probe(entity, wanted[ref], {name.partition(":")[2] for name in wanted[ref]})
 
     def _probe(self, entity: HeldEntity, names: Collection[str], ids: Collection[str]) -> None:
-        rows = self._present.grants_to(self.id, entity.ref, ids)
-        self._hold_probed(entity, names)
+        self._hold_probed(entity, names, self._present.grants_to(self.id, entity.ref, ids))
+
+    def _hold_probed(self, entity: HeldEntity, names: Collection[str], rows: Sequence[GrantRow]) -> None:
+        """These are the grants to all these names."""
         if rows:
             self._hold_grants(entity, rows)
-
-    def _hold_probed(self, entity: HeldEntity, names: Collection[str]) -> None:
-        """The grants to all these names are known once those that there are are held, which has to follow."""
         entity.was_probed = True
         before = len(entity.grants)
-        entity.grants.update(dict.fromkeys(names))
+        entity.grants = dict.fromkeys(names) | entity.grants
         self._cache.spent_bytes += NAME_BYTES * (len(entity.grants) - before)
 
     def _load_whole(self, entities: Sequence[HeldEntity]) -> None:
@@ -371,11 +370,10 @@ class OrganizationFacts(HeldFacts):
         found = self._present.grants_on(self.id, [entity.ref for entity in entities], limit=_MAX_WHOLE + 1)
         for entity, rows in zip(entities, found, strict=True):
             entity.is_wide = len(rows) > _MAX_WHOLE
-            entity.is_whole = not entity.is_wide
-            entity.is_plain = entity.is_whole and not entity.containers
-            if entity.is_whole:
+            if not entity.is_wide:
                 entity.grants = {}
                 self._hold_grants(entity, rows)
+                entity.is_whole, entity.is_plain = True, not entity.containers
 
     def _reading(self) -> AbstractContextManager[int]:
         if not self._cache.may_load:
@@ -470,8 +468,7 @@ class OrganizationFacts(HeldFacts):
         if not self._is_of_now(revision):
             return False
         for holder, rows in zip(holders, found, strict=True):
-            self._hold_probed(holder, user.who)
-            self._hold_grants(holder, rows)
+            self._hold_probed(holder, user.who, rows)
         return True
 
     def _is_of_now(self, revision: int) -> bool:

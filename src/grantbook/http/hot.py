@@ -109,7 +109,7 @@ class ClientGone(Exception):
 
 
 class _Request(msgspec.Struct):
-    """One question as it came."""
+    """One question as it came, when it was begun, and whether it was found to take waiting."""
 
     organization_id: str
     name: str
@@ -156,7 +156,7 @@ class HotRoutes:
             return
         scope[ROUTE] = _TEMPLATES[route[2]]
         try:
-            request = scope.get(QUESTION) or _request(
+            request = scope.pop(QUESTION, None) or _request(
                 scope["method"], route[1], route[2], scope["query_string"], scope["headers"]
             )
         except NotPlain:

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from grantbook.engine.facts_cache import FactCache
-from grantbook.http.middleware import ROUTE, Front, Headers, Message, Question, Receive, Scope, Send
+from grantbook.http.middleware import QUESTION, ROUTE, Front, Headers, Message, Question, Receive, Scope, Send
 
 PATH: Final = "/metrics"
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +43,8 @@ class Measured:
         if scope["path"] == PATH and scope["method"] == "GET":
             await Response(generate_latest(self._registry), media_type=_TYPE)(scope, receive, send)
             return
-        begun, status = perf_counter(), 500
+        question: Question | None = scope.get(QUESTION)
+        begun, status = perf_counter() if question is None else question.begun, 500
 
         async def noting(message: Message) -> None:
             nonlocal status

@@ -50,8 +50,8 @@ _TRACE: Final = "grantbook.trace_id"
 ROUTE: Final = "grantbook.route"
 """Where in a scope the template of the route is, for requests that never get to the router."""
 QUESTION: Final = "grantbook.question"
-"""Where in a scope the question is that a connection has begun and found no answer to."""
-_DRAIN_BYTES = 64 * 1024 * 1024
+"""Where in a scope the question is that a connection has begun and has no answer to, for whoever takes it out."""
+_DRAIN_BYTES: Final = 64 * 1024 * 1024
 _MAX_DIGITS: Final = 20
 
 
