@@ -50,11 +50,10 @@ from grantbook.service.asking import ListQuestion
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import Caller, Desk, Reading, revision_of, token_of
 
-_ROUTE: Final = re.compile(r"/v1/organizations/([^/]+)/access/(check|check/batch|explain|entities|users)")
-_TARGET: Final = re.compile(
-    rb"/v1/organizations/([A-Za-z0-9_-]+)/access/(check|check/batch|explain|entities|users)(?:\?([^#]*))?"
-)
 _NAMES: Final = ("check", "check/batch", "explain", "entities", "users")
+_ANY: Final = "|".join(_NAMES)
+_ROUTE: Final = re.compile(rf"/v1/organizations/([^/]+)/access/({_ANY})")
+_TARGET: Final = re.compile(rf"/v1/organizations/([A-Za-z0-9_-]+)/access/({_ANY})(?:\?([^#]*))?".encode())
 _LISTS: Final = frozenset({"entities", "users"})
 _TEMPLATES: Final = {name: f"{ORGANIZATION}/access/{name}" for name in _NAMES}
 _SCOPE: Final = "check"
