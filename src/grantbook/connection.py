@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final, cast
 from uuid import uuid4
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from grantbook.http import errors
@@ -88,7 +89,7 @@ class Connection(HttpToolsProtocol):
         self._may_answer = self._was_heard = True
         self._unread += len(data)
         if self._unread < MAX_HEAD_BYTES:
-            super().data_received(data)
+            self._parse(data)
         else:
             self._unread -= len(data)
             self._receive_in_parts(data)
@@ -99,6 +100,8 @@ class Connection(HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = b"", [], False  # the rest in `_give_head`
 
     def on_headers_complete(self) -> None:
+        if self._is_offer():
+            return
         self._in_head, self._unread, self._since = False, 0, None
         if self._front is not None and self._may_answer and self._is_plain():
             self._question = self._front.begin(self.parser.get_method().decode(), self.url, self.headers)
@@ -113,6 +116,8 @@ class Connection(HttpToolsProtocol):
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
+        if self._is_offer():
+            return
         self._in_head, self._unread, self._since = True, 0, None
         if self._question is not None:
             answer = cast("Front", self._front).finish(self._question, b"".join(self._parts))
@@ -129,7 +134,6 @@ class Connection(HttpToolsProtocol):
             (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and not self.expect_100_continue
-            and not parser.should_upgrade()
             and parser.should_keep_alive()
             and parser.get_http_version() == "1.1"
         )
@@ -162,16 +166,48 @@ class Connection(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
-        if self.parser.should_upgrade():  # which nothing here does: what follows is no body, and shall be no request
+        if self.parser.should_upgrade():  # CONNECT: what follows is for nobody here
             self.cycle.keep_alive = False
         self.headers = []  # for trailers: whoever reads headers after the body would take one for a header
+
+    def _is_offer(self) -> bool:
+        """Whether the client offers another protocol for what follows, which nothing here takes up."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn does, but for such an offer: the parser ends the request with its head then, so another one goes
+        on from the same head without the offer."""
+        self._unset_keepalive_if_required()
+        left = memoryview(data)
+        try:
+            while left:
+                try:
+                    self.parser.feed_data(left)
+                    return
+                except HttpParserUpgrade as end:
+                    if not self._is_offer():
+                        return
+                    left = left[end.args[0] :]
+                head = self._head_without_offer()
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self.parser.feed_data(head)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _head_without_offer(self) -> bytes:
+        parser = self.parser
+        first = b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())
+        kept = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([first, *kept, b"", b""])
 
     def _receive_in_parts(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
             room = MAX_HEAD_BYTES - self._unread
             part, data = data[:room], data[room:]
             self._unread += len(part)
-            super().data_received(part)
+            self._parse(part)
             if self._unread >= MAX_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(HeadTooLarge(limit_bytes=MAX_HEAD_BYTES))
 

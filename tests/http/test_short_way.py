@@ -80,6 +80,14 @@ def plain(both: Both) -> dict[str, bytes]:
     }
 
 
+def offering(sent: bytes) -> bytes:
+    """The request with an offer of another protocol, as `curl --http2` and the client of Java's library make it."""
+    connection = b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nConnection: Upgrade, HTTP2-Settings"
+    if b"\r\nConnection: " in sent:
+        return sent.replace(b"Connection: ", connection + b", ", 1)
+    return sent.replace(b"Host: here", b"Host: here\r\n" + connection, 1)
+
+
 def odd(both: Both) -> dict[str, bytes]:
     """Requests that are plain but for one thing."""
     question, secret = both.question, both.tenant.owner.secret
@@ -106,7 +114,8 @@ def odd(both: Both) -> dict[str, bytes]:
         "old": check.replace(b"HTTP/1.1", b"HTTP/1.0"),
         "old, kept alive": request(both, "POST", "check", question, "Connection: keep-alive").replace(b"/1.1", b"/1.0"),
         "expecting": request(both, "POST", "check", question, "Expect: 100-continue"),
-        "upgrading": request(both, "POST", "check", question, "Connection: upgrade", "Upgrade: h2c"),
+        "offering": offering(check),
+        "connecting": b"CONNECT here:80 HTTP/1.1\r\nHost: here\r\n\r\n",
         "chunked": re.sub(
             rb"Content-Length.*", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: t\r\n\r\n", check, flags=re.S
         ),
@@ -133,7 +142,7 @@ def odd(both: Both) -> dict[str, bytes]:
     }
 
 
-_ENDING: Final = frozenset({"closed", "old", "old, kept alive", "upgrading", "both lengths"})
+_ENDING: Final = frozenset({"closed", "old", "old, kept alive", "connecting", "both lengths"})
 """After these the connection answers no more."""
 
 
@@ -288,13 +297,22 @@ def test_nothing_is_kept_of_a_question_that_the_application_answered(both: Both)
     assert kept == [False]
 
 
-def test_what_follows_an_upgrade_is_no_request(both: Both) -> None:
-    """The parser takes the body of such a request for whatever comes next."""
-    asked = request(both, "POST", "check", both.question, "Connection: upgrade", "Upgrade: h2c")
-    head, _, _ = asked.partition(b"{")
+def test_a_request_that_offers_another_protocol_is_answered_in_this_one(both: Both) -> None:
+    """As it is without the offer, though the parser ends it with its head; and what is in its body is no request."""
+    app, random = create_app(both.tenant.desk).front, Random(5)
+    known = {**plain(both), **odd(both)}
+    known["a request"] = request(both, "POST", "check", plain(both)["check"])
+    going_on = sorted(known.keys() - _ENDING - {"offering"})
+    for last in [*going_on, *sorted(_ENDING)]:
+        asked = [known[name] for name in [*random.choices(going_on, k=2), last]] + [_LAST] * (last not in _ENDING)
+        sent = b"".join(map(offering, asked))
+        told = answers(app, saying(sent) if last in _ENDING else in_packets(sent, random))
+        assert told == answers(app, saying(b"".join(asked))), last
 
+
+def test_what_follows_a_connect_is_no_request(both: Both) -> None:
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(head)
+        writer.write(odd(both)["connecting"])
         await asyncio.sleep(0.05)
         writer.write(plain(both)["check"])
         return await reader.read()
