@@ -315,12 +315,12 @@ def _entities(draw: st.DrawFn, *, with_reasons: bool) -> list[Fact]:
 
 @st.composite
 def grants(draw: st.DrawFn, *, at_least: int = 0) -> list[Grant]:
-    """Grants of any level and window; at most one for each entity and grantee, as in a store."""
+    """Grants of any level, also one that the vocabulary lost, and window; at most one for each entity and grantee."""
     place = st.tuples(st.sampled_from(ENTITIES), st.sampled_from(GRANTEES))
     places = draw(st.lists(place, unique=True, min_size=at_least, max_size=at_least + 10))
     found: list[Grant] = []
     for ref, grantee in places:
         starts_at, expires_at = draw(st.sampled_from(WINDOWS))
-        level = draw(st.sampled_from(BUILT_IN.entity_type(ref.type).levels))
+        level = draw(st.sampled_from((*BUILT_IN.entity_type(ref.type).levels, "once")))
         found.append(grant(ref, grantee, level, starts_at=starts_at, expires_at=expires_at))
     return found

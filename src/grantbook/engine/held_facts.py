@@ -111,17 +111,20 @@ class HeldFacts:
         raise LimitExceeded(limit="containment_depth", maximum=MAX_CONTAINMENT_DEPTH)
 
     def _hold_grants(self, entity: HeldEntity, rows: Sequence[GrantRow]) -> None:
-        one, grants, rank_at = self._names.setdefault, entity.grants, entity.kind.rank
+        one, grants, rank_at = self._names.setdefault, entity.grants, entity.kind.ranks.get
         for grantee_type, grantee_id, level, id_, starts_at, expires_at in rows:
             name = f"{grantee_type}:{grantee_id}"  # as `name_of`, of which there may be thousands here
             name = one(name, name)
             if grantee_type != "user":
                 entity.add_source(name)
+            rank = rank_at(level)
+            if rank is None:  # the vocabulary lost the level
+                continue
             if starts_at is None and expires_at is None:
-                grants[name] = HeldGrant(rank_at(level), id_, 0, FOREVER)
+                grants[name] = HeldGrant(rank, id_, 0, FOREVER)
             else:
                 window = starts_at or 0, FOREVER if expires_at is None else expires_at
-                grants[name] = HeldGrant(rank_at(level), id_, *window)
+                grants[name] = HeldGrant(rank, id_, *window)
                 self._add_moments(entity, {*window})
         self._cache.spent_bytes += GRANT_BYTES * len(rows)
 

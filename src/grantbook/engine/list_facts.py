@@ -134,8 +134,10 @@ class ListFacts:
             if status != "active":
                 made.idle.add(shared_id)
             elif part == "grant":
-                end = FOREVER if expires_at is None else expires_at
-                made.add(kind.name, shared_id, HeldGrant(kind.rank(level or ""), grant_id or "", starts_at or 0, end))
+                granted = kind.ranks.get(level or "")
+                if granted is not None:
+                    end = FOREVER if expires_at is None else expires_at
+                    made.add(kind.name, shared_id, HeldGrant(granted, grant_id or "", starts_at or 0, end))
             else:
                 rank = kind.rank(kind.owner_levels[type_]) if part == "owned" else 0
                 made.stand(kind.name, shared_id, rank)

@@ -442,7 +442,8 @@ class _Reasons:
         self.moments += [moment for moment in (starts_at, expires_at) if moment is not None]
         if type_ == "user":
             self.named.add(id_)
-        if (starts_at is None or starts_at <= at) and (expires_at is None or at < expires_at):
+        is_in_force = (starts_at is None or starts_at <= at) and (expires_at is None or at < expires_at)
+        if is_in_force and level in self.kind.ranks:
             path = grant_path(Principal(type_, id_), level, grant_id, through)
             if type_ == "user":
                 self.direct.setdefault(id_, []).append(path)

@@ -6,8 +6,9 @@
     access(u, e, t)    the highest level among the paths, with all the paths; or none
 
 Access is a union: there are no negative grants, so adding a grant never takes access away and the paths are
-a complete explanation. Time is an argument. Whoever calls vouches that the user is known: an unknown one
-would count as an outsider, whom `all` includes.
+a complete explanation. A grant of a type, or at a level, that the vocabulary lost gives nothing. Time is an
+argument. Whoever calls vouches that the user is known: an unknown one would count as an outsider, whom `all`
+includes.
 """
 
 from collections.abc import Mapping
@@ -137,7 +138,7 @@ def _paths(
         )
         for holder, chain in reach(facts, entity).items()
         for grant in facts.grants_on.get(holder, ())
-        if grant.grantee in who and grant.is_in_force(at)
+        if grant.grantee in who and grant.is_in_force(at) and grant.access_level in kind.ranks
     ]
     if active:
         found += _standing_paths(facts, kind, user_id, who, entity)
