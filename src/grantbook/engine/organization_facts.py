@@ -337,20 +337,27 @@ class OrganizationFacts(HeldFacts):
     def _load_grants_to(self, wanted: Mapping[EntityRef, Collection[str]]) -> None:
         """Those to these alone the first time, which may be the last; the next time all, unless they are very many.
 
-        Within a reading, of several entities all from the first time on where each question crosses a network.
+        Of several entities all from the first time on, where each question crosses a network and these are too many to
+        be asked for on all of them.
         """
         entities = {ref: self._expect(ref) for ref in wanted}
-        are_together = len(wanted) > 1 and not self._present.is_local
+        ids = {name.partition(":")[2] for name in chain.from_iterable(wanted.values())}
+        are_few = self._present.is_local or len(ids) <= _MAX_PROBED
         self._load_whole(
             [
                 entity
                 for ref, entity in entities.items()
-                if not entity.is_wide and (are_together or entity.was_probed or len(wanted[ref]) > _MAX_PROBED)
+                if not entity.is_wide and (entity.was_probed or not are_few or len(wanted[ref]) > _MAX_PROBED)
             ]
         )
-        for ref, entity in entities.items():
-            if not entity.is_whole:
-                self._probe(entity, wanted[ref], {name.partition(":")[2] for name in wanted[ref]})
+        probed = [entity for entity in entities.values() if not entity.is_whole]
+        if probed and are_few and not self._present.is_local:
+            found = self._present.grants_to_each(self.id, [entity.ref for entity in probed], ids)
+            for entity, rows in zip(probed, found, strict=True):
+                self._hold_probed(entity, wanted[entity.ref], rows)
+        else:
+            for entity in probed:
+                self._probe(entity, wanted[entity.ref], {name.partition(":")[2] for name in wanted[entity.ref]})
 
     def _probe(self, entity: HeldEntity, names: Collection[str], ids: Collection[str]) -> None:
         self._hold_probed(entity, names, self._present.grants_to(self.id, entity.ref, ids))

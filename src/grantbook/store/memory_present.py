@@ -141,12 +141,17 @@ class MemoryPresent:
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[list[GrantRow]]]:
         with self.reading():
-            found = [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
+            found = self.grants_to_each(organization_id, entities, grantee_ids)
             return self.revision(organization_id), found
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}
         return self._grants(organization_id, where)
+
+    def grants_to_each(
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+    ) -> list[list[GrantRow]]:
+        return [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
 
     def grants_on(self, organization_id: str, entities: Sequence[EntityRef], *, limit: int) -> list[list[GrantRow]]:
         found = (self._grants(organization_id, {"entity_type": ref.type, "entity_id": ref.id}) for ref in entities)

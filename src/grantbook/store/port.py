@@ -280,6 +280,11 @@ class Present(Protocol):
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> Sequence[GrantRow]:
         """Live grants on the entity to grantees with these ids."""
 
+    def grants_to_each(
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+    ) -> Sequence[Sequence[GrantRow]]:
+        """The same for each of the entities, in their order."""
+
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         """All of one state, in one question that is no part of a reading. The revision is negative where it cannot be
         told, also where the store did not answer."""

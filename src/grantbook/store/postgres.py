@@ -4,9 +4,10 @@ Writers of one organization take turns on the row of its head, so that its revis
 not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from itertools import count
 from typing import Any, Final
 from weakref import WeakSet
@@ -185,13 +186,17 @@ class PostgresDialect:
         condition: Condition = column == any_(bindparam(parameter, type_=ARRAY(Text())))
         return condition
 
-    def each_in(self, query: Any, column: Any, parameter: str) -> Any:
+    def each_in(self, query: Any, *lists: Mapping[str, Any]) -> Any:
         """Up to version 16 the planner would rather read all that the query has, if it takes that for little. OFFSET
         keeps it from changing the order of what it joins."""
-        ids = func.unnest(bindparam(parameter, type_=ARRAY(Text())))
-        wanted = ids.table_valued(sql_column("id", Text())).render_derived(name="wanted")
-        found = query.where(column == wanted.c.id).offset(literal_column("0")).lateral("found")
-        return select(*found.c).select_from(wanted.join(found, true()))
+        wanted: list[Any] = []
+        for number, columns in enumerate(lists):
+            values = func.unnest(*(bindparam(name, type_=ARRAY(Text())) for name in columns))
+            names = (sql_column(name, Text()) for name in columns)
+            wanted.append(values.table_valued(*names).render_derived(name=f"wanted_{number}"))
+            query = query.where(*(column == wanted[-1].c[name] for name, column in columns.items()))
+        found = query.offset(literal_column("0")).lateral("found")
+        return select(*found.c).select_from(reduce(lambda left, right: left.join(right, true()), [*wanted, found]))
 
     def contains(self, column: Any, parameter: str) -> Condition:
         condition: Condition = func.lower(column).like(bindparam(parameter), escape="\\")  # of "C": A to Z alone

@@ -102,6 +102,13 @@ class SqlPresent(ABC):
             return self._rows_of("grants_to", grantee_ids, organization_id, *entity)
         return self._rows("grants_to", organization_id, *entity, self._dialect.list_value(set(grantee_ids)))
 
+    def grants_to_each(
+        self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
+    ) -> list[list[GrantRow]]:
+        if self.is_local:
+            return [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
+        return _of_each(entities, self._rows("grants_to_each", organization_id, *self._lists(entities, grantee_ids)))
+
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         revision = -1
         standing: list[Standing] = []
@@ -136,9 +143,12 @@ class SqlPresent(ABC):
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[list[GrantRow]]]:
-        ids = self._dialect.list_value(set(grantee_ids))
-        revision, rows = self._glanced(f"glance_at_grants_on_{len(entities)}", organization_id, *chain(*entities), ids)
+        revision, rows = self._glanced("glance_at_grants", organization_id, *self._lists(entities, grantee_ids))
         return revision, _of_each(entities, rows)
+
+    def _lists(self, entities: Sequence[EntityRef], grantee_ids: Collection[str]) -> list[Any]:
+        types, ids = ([entity.type for entity in entities], [entity.id for entity in entities])
+        return [self._dialect.list_value(values) for values in (types, ids, set(grantee_ids))]
 
     def _glanced(self, name: str, *values: Any) -> tuple[int, list[Any]]:
         """The revision, -1 where it was not told, and the rows. However many ids there are, it is one statement, which

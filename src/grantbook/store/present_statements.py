@@ -1,7 +1,6 @@
 """The statements that read the present of an organization: see `present`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, ClassVar, Final
@@ -21,7 +20,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
+from grantbook.store.port import GrantRow, Notice, Outline, Standing
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
@@ -85,13 +84,8 @@ class PresentStatements:
             "glance": (self._glance, ("tenant", "id", "type", "entity")),
             "glance_at_groups": (self._glance_at_groups, ("tenant", "departments", "ids")),
             "glance_at_outlines": (self._glance_at_outlines, ("tenant", "ids")),
-            **{
-                f"glance_at_grants_on_{few}": (
-                    partial(self._glance_at_grants, few),
-                    ("tenant", *chain(*_PLACES[:few]), "ids"),
-                )
-                for few in range(1, MAX_GLANCED + 1)
-            },
+            "glance_at_grants": (self._glance_at_grants, ("tenant", "types", "entities", "ids")),
+            "grants_to_each": (self._grants_to_each, ("tenant", "types", "entities", "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
             "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
             "given_to": (self._given_to, ("tenant", "ids")),
@@ -174,9 +168,9 @@ class PresentStatements:
     def _glance_at_groups(self, _: int) -> Any:
         department, role = FACT_TABLES[Department].c, FACT_TABLES[Role].c
         named = select(department.id, department.parent_id).where(live(department.id.table))
-        line = self._line(self._dialect.each_in(named, department.id, "departments"))
+        line = self._line(self._dialect.each_in(named, {"departments": department.id}))
         departments = select(_text("department"), line.c.id, line.c.parent_id)
-        roles = self._dialect.each_in(select(role.id, role.capabilities).where(live(role.id.table)), role.id, "ids")
+        roles = self._dialect.each_in(select(role.id, role.capabilities).where(live(role.id.table)), {"ids": role.id})
         return _with_revision(3, (departments, roles.with_only_columns(_text("role"), *roles.selected_columns)))
 
     def _glance_at_outlines(self, _: int) -> Any:
@@ -185,12 +179,11 @@ class PresentStatements:
         for columns in _outline_columns():
             of = columns[1]
             named = (column.label(name) for name, column in zip(names, columns, strict=True))
-            parts.append(self._dialect.each_in(select(*named).where(live(of.table)), of, "ids"))
+            parts.append(self._dialect.each_in(select(*named).where(live(of.table)), {"ids": of}))
         return _with_revision(len(names), parts)
 
-    def _glance_at_grants(self, few: int, _: int) -> Any:
-        columns = _ENTITY + GrantRow._fields
-        return _with_revision(len(columns), (self._grants_to_each(*names, columns) for names in _PLACES[:few]))
+    def _glance_at_grants(self, _: int) -> Any:
+        return _with_revision(len(_ENTITY + GrantRow._fields), [self._grants_to_each(0)])
 
     def _outlines(self, count: int) -> Any:
         parts = (
@@ -202,12 +195,14 @@ class PresentStatements:
     def _grants_to(self, count: int) -> Any:
         table = FACT_TABLES[Grant]
         if not count:
-            return self._grants_to_each("type", "entity")
+            return self._dialect.each_in(_grants_on(table), {"ids": table.c.grantee_id})
         return _grants_on(table).where(self._is_in(table.c.grantee_id, count))
 
-    def _grants_to_each(self, type_: str, id_: str, columns: Sequence[str] = GrantRow._fields) -> Any:
+    def _grants_to_each(self, _: int) -> Any:
         table = FACT_TABLES[Grant]
-        return self._dialect.each_in(_grants_on(table, type_, id_, columns), table.c.grantee_id, "ids")
+        columns = (table.c[name] for name in _ENTITY + GrantRow._fields)
+        entities = {"types": table.c.entity_type, "entities": table.c.entity_id}
+        return self._dialect.each_in(select(*columns).where(live(table)), entities, {"ids": table.c.grantee_id})
 
     def _grants_on(self, _: int) -> Any:
         return _grants_on(FACT_TABLES[Grant]).limit(bindparam("limit"))

@@ -2,7 +2,7 @@
 for writes, one connection a thread from the pool."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import chain
@@ -167,8 +167,8 @@ class SqliteDialect:
         condition: Condition = column.in_(select(rows.c.value))
         return condition
 
-    def each_in(self, query: Any, column: Any, parameter: str) -> Any:
-        return query.where(self.is_in(column, parameter))
+    def each_in(self, query: Any, *lists: Mapping[str, Any]) -> Any:
+        return query.where(*(self.is_in(column, name) for columns in lists for name, column in columns.items()))
 
     def contains(self, column: Any, parameter: str) -> Condition:
         condition: Condition = column.like(bindparam(parameter), escape="\\")  # A to Z are alike to it anyway

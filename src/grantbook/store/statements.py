@@ -137,9 +137,10 @@ class Dialect(Protocol):
     def is_in(self, column: Any, parameter: str) -> Condition:
         """`column` in the list that is bound as one value."""
 
-    def each_in(self, query: Any, column: Any, parameter: str) -> Any:
-        """The rows of a query in which `column` is in the list that is bound as one value: each value of it is looked
-        up, however many other rows the query has."""
+    def each_in(self, query: Any, *lists: Mapping[str, Any]) -> Any:
+        """The rows of a query in which the columns are in lists that are bound, each as one value by its name: whatever
+        the lists say together is looked up, however many other rows the query has. What one mapping has is a list of
+        rows, by its columns; rows in which they are put together otherwise may be among those that are found."""
 
     def contains(self, column: Any, parameter: str) -> Condition:
         """`column` like the pattern, which has small letters; letters A to Z count as theirs."""
