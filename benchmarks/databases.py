@@ -1,9 +1,11 @@
 """SQLite beside PostgreSQL: one server process on each, the same world, the same questions, in one run; and two on one.
 
-A check that is cold is about a user and an entity that nobody asked about since the server started.
+A check that is cold is about a user and an entity that nobody asked about since the server started. Batches that are
+asked first come to a server that nobody asked anything: soon they are about what others before them were about.
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -22,6 +24,7 @@ from benchmarks.servers import Load, Request, Server
 from benchmarks.world import ORGANIZATION_ID, World
 from grantbook.store.schema import Schema
 
+_FEW: Final = 4
 _MANY: Final = 32
 _APART: Final = 4_000
 _IMPORTED: Final = 2.5
@@ -70,7 +73,9 @@ class _Traffic:
         check, hundred, *_ = questions.checks()
         create = questions.writes()[0]
         with servers.grantbook(book, check.request(0)) as server:
-            for question, clients in ((check, 1), (check, _MANY), (hundred, 4), (create, 1), (create, _MANY)):
+            self._ask_once(database, server, f"{hundred.name}, first asked", _requests(hundred), _FEW)
+            server.load_once(_requests(check), self._bench.directory, clients=1)
+            for question, clients in ((check, 1), (check, _MANY), (hundred, _FEW), (create, 1), (create, _MANY)):
                 self._add(
                     database,
                     server,
@@ -81,15 +86,18 @@ class _Traffic:
             self._memory.append((database.name, memory_mb(server.pid)[1]))
         for clients in (1, _MANY):
             with servers.grantbook(book, check.request(0)) as server:
-                before = database.used_s()
-                load = server.load_once(_apart(book.world), self._bench.directory, clients=clients)
-                self._rows.append(("check, cold", database.name, clients, load, database.used_s() - before))
+                self._ask_once(database, server, "check, cold", _apart(book.world), clients)
+
+    def _ask_once(
+        self, database: Database, server: Server, name: str, requests: Sequence[Request], clients: int
+    ) -> None:
+        before = database.used_s()
+        load = server.load_once(requests, self._bench.directory, clients=clients)
+        self._rows.append((name, database.name, clients, load, database.used_s() - before))
 
     def _add(self, database: Database, server: Server, name: str, question: Question, clients: int) -> None:
-        count = 12_000 if question.writes else _DIFFERENT
-        requests = [question.request(number) for number in range(count)]
         before = database.used_s()
-        load = server.load(requests, self._bench.directory, clients=clients, seconds=self._bench.seconds)
+        load = server.load(_requests(question), self._bench.directory, clients=clients, seconds=self._bench.seconds)
         self._rows.append((name, database.name, clients, load, database.used_s() - before))
 
     def tables(self) -> list[Table]:
@@ -120,6 +128,10 @@ class _Traffic:
         return [table, memory]
 
 
+def _requests(question: Question) -> list[Request]:
+    return [question.request(number) for number in range(12_000 if question.writes else _DIFFERENT)]
+
+
 def _apart(world: World) -> list[Request]:
     """Checks, no two of them about the same user or entity."""
     path = f"/v1/organizations/{ORGANIZATION_ID}/access/check"
@@ -136,7 +148,7 @@ def _apart(world: World) -> list[Request]:
 def _two_servers(bench: Bench, book: Book) -> Table:
     """One of two servers asked alone, and both at once: each has a core, which its clients and it share."""
     check = Questions(book.world).checks()[0]
-    requests = [check.request(number) for number in range(_DIFFERENT)]
+    requests = _requests(check)
     cores = (SERVER_CORE, CLIENT_CORE)
     places = [bench.directory / f"core{core}" for core in cores]
     one, two = list[float](), list[tuple[float, ...]]()
