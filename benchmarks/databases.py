@@ -163,8 +163,8 @@ def _two_servers(bench: Bench, book: Book) -> Table:
             place.mkdir(exist_ok=True)
             return server.load(requests, place, clients=_MANY, seconds=seconds, core=core).per_s
 
-        for turn in (near, cores[0], places[0]), (far, cores[1], places[1]):
-            load(*turn, 1)  # what is asked is then known
+        for server in near, far:
+            server.load_once(requests, bench.directory, clients=_MANY)  # what is asked is then known
         for _ in range(_ROUNDS):
             one.append(load(near, cores[0], places[0], bench.seconds))
             both = pool.map(load, (near, far), cores, places, repeat(bench.seconds))
