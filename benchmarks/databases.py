@@ -1,7 +1,8 @@
 """SQLite beside PostgreSQL: one server process on each, the same world, the same questions, in one run; and two on one.
 
 A check that is cold is about a user and an entity that nobody asked about since the server started. Batches that are
-asked first come to a server that nobody asked anything: soon they are about what others before them were about.
+asked first come to a server that was asked no more than one check: soon they are about what others before them were
+about.
 """
 
 import json

@@ -29,7 +29,8 @@ def _empty_book() -> bytes:
 
 def _open_sqlite(directory: Path, clock: FakeClock) -> Store:
     file = directory / "book.db"
-    file.write_bytes(_empty_book())
+    if not file.exists():
+        file.write_bytes(_empty_book())
     return open_sqlite(f"sqlite:///{file}", clock)
 
 

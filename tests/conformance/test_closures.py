@@ -135,10 +135,12 @@ def test_grants_lead_to_what_is_active_through_what_is_active(store: Store) -> N
             grant(E, Principal("department", "usr_2"), "read"),
         ],
     )
-    types, levels = {"knowledge_slice", "vector_store"}, {"read", "write"}
+    slices = {"knowledge_slice": {"knowledge_slice"}}
+    types, levels = {"knowledge_slice": {"knowledge_slice", "vector_store"}, "vector_store": ()}, {"read", "write"}
     with store.snapshot(ORGANIZATION) as snapshot:
         assert snapshot.led_to([user("usr_1")], types, levels, NOW) == {A, B, E}
-        assert snapshot.led_to([user("usr_1")], {"knowledge_slice"}, levels, NOW) == {A, B}
+        assert snapshot.led_to([user("usr_1")], slices, levels, NOW) == {A, B}
+        assert snapshot.led_to([user("usr_1")], {**slices, "vector_store": ()}, levels, NOW) == {A, B}
         assert snapshot.led_to([user("usr_1"), role], types, {"write"}, NOW) == {C}
         assert snapshot.led_to([role], types, levels, NOW + 10) == set()
         assert snapshot.led_to([user("usr_2")], types, levels, NOW) == set()

@@ -1,5 +1,7 @@
 """What decides about one pair, in a few questions that are no part of a reading."""
 
+import pytest
+
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.store.port import MAX_GLANCED, GrantRow, Store
 from tests.worlds import (
@@ -58,4 +60,20 @@ def test_a_glance_is_what_a_reading_finds_at_the_newest_revision(store: Store) -
     several = [STORE, SLICE, EntityRef("vector_store", "vs_2"), EntityRef("vector_store", "vs_3")][:MAX_GLANCED]
     assert [len(rows) for rows in present.glance_at_grants(ORGANIZATION, several, ids)[1]] == [2, 1, 0, 0]
     assert present.glance("org_none", "usr_1", STORE).revision <= 0
+    present.close()
+
+
+def test_grants_on_many_entities_are_those_on_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several statements where they are very many, also of entities of one id and several types."""
+    refs = [EntityRef(type_, f"thing_{number}") for number in range(4) for type_ in ("vector_store", "assistant")]
+    grants = [grant(ref, user(f"usr_{number % 3}"), "read") for number, ref in enumerate(refs)]
+    deposit(store, ORGANIZATION, [organization(), *grants, grant(refs[0], user("usr_9"), "read")])
+    present, ids = store.present(), ["usr_0", "usr_1"]
+    for most in (1, 5, 100):
+        monkeypatch.setattr("grantbook.store.present._MOST_LOOKED_UP", most)
+        with present.reading():
+            found = present.grants_to_each(ORGANIZATION, refs, ids)
+            assert present.grants_to_each(ORGANIZATION, [], ids) == []
+        told = [[row[3] for row in rows] for rows in found]
+        assert told == [[each.id] if each.grantee_id in ids else [] for each in grants]
     present.close()

@@ -25,6 +25,7 @@ from grantbook.engine.held import NONE, name_of
 from grantbook.engine.held_facts import News, Pair
 from grantbook.engine.lists import EntitiesOf, Part, UsersOf, Wanted
 from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
+from grantbook.engine.sight import reach_of
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, Principal, revised
@@ -380,6 +381,38 @@ def test_what_is_of_a_type_that_the_vocabulary_lost_gives_nothing_and_is_in_nobo
         assert set(lookup.users_of(snapshot, BUILT_IN, notes, NOW)) == {"usr_2"}
         assert decide.access(snapshot, BUILT_IN, "usr_1", notes, NOW).level is None
     cache.close()
+
+
+def test_what_a_type_may_not_contain_any_more_is_in_it_in_vain(store: Store) -> None:
+    """Its levels may be others by now."""
+    folder, inner, note = EntityRef("folder", "f_1"), EntityRef("folder", "f_2"), EntityRef("note", "n_1")
+    facts: list[Fact] = [organization(), member("usr_1", "active"), contains(folder, inner), contains(inner, note)]
+    facts += [entity(ref, owner=user("usr_2"), mode="private") for ref in (folder, inner, note)]
+    facts += [grant(folder, user("usr_1"), "edit"), grant(inner, user("usr_1"), "view")]
+    deposit(store, ORGANIZATION, facts)
+    levels = ["view", "comment", "edit"]
+    for of_folders, of_notes, found in (
+        ({"levels": levels, "contains": ["folder", "note"]}, levels, {folder: "edit", inner: "edit", note: "edit"}),
+        ({"levels": levels, "contains": ["folder"]}, ["read", "write"], {folder: "edit", inner: "edit"}),
+        ({"levels": levels}, ["read", "write"], {folder: "edit", inner: "view"}),
+        ({"levels": levels}, ["edit", "view"], {folder: "edit", inner: "view"}),
+    ):
+        vocabulary = BUILT_IN.extended({"entity_types": {"folder": of_folders, "note": {"levels": of_notes}}})
+        cache = FactCache(store, vocabulary, 1 << 30)
+        with cache:
+            current = cache.current(ORGANIZATION)
+            told = {ref: current.access("usr_1", ref, NOW).level for ref in (folder, inner, note)}
+            assert {ref for ref in told if current.rank("usr_1", ref, stopped(NOW)) > NONE} == found.keys()
+            (listed, users) = (current.lists.get_whole(wanted, NOW) for wanted in (EntitiesOf("usr_1"), UsersOf(note)))
+        with store.snapshot(ORGANIZATION) as snapshot:
+            defined = {ref: decide.access(snapshot, vocabulary, "usr_1", ref, NOW).level for ref in told}
+            looked_up = lookup.entities_of(snapshot, vocabulary, "usr_1", NOW)
+            seen = reach_of(snapshot, vocabulary, "usr_1", NOW, "note")
+            assert {each.ref for each in snapshot.select(Entity, *seen)} == {note} & found.keys()
+        assert told == defined == {folder: None, inner: None, note: None} | found
+        assert set(listed or ()) == set(looked_up) == found.keys()
+        assert ("usr_1" in (users or ())) == (note in found)
+        cache.close()
 
 
 def test_a_held_grant_takes_no_more_memory_than_is_said_and_reckoned(tmp_path: Path) -> None:

@@ -281,14 +281,16 @@ def test_of_several_ways_through_containers_the_shortest_is_named() -> None:
     assert path.through == (ALL,)
 
 
-def test_an_unknown_type_or_level_is_an_error_and_not_a_no() -> None:
+def test_an_unknown_type_is_an_error_and_not_a_no() -> None:
     with pytest.raises(ValidationFailed) as raised:
         _access(BASE, "usr_ada", EntityRef("spaceship", "ship_1"))
     assert raised.value.details["field"] == "entity_type"
+
+
+def test_a_grant_at_a_level_that_there_is_not_gives_nothing() -> None:
     facts = [*BASE, *(grant(NOTES, user("usr_ada"), level, id=f"agrant_{level}") for level in ("owner", "read"))]
-    with pytest.raises(ValidationFailed) as raised:
-        _access(facts, "usr_ada")
-    assert raised.value.details["field"] == "access_level"
+    assert [path.grant_id for path in _access(facts, "usr_ada").paths] == ["agrant_read"]
+    assert _access(facts[:-1], "usr_ada").level is None
 
 
 RINGS: dict[str, tuple[list[Fact], Callable[[list[Fact]], object]]] = {

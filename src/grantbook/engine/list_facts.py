@@ -163,7 +163,7 @@ class ListFacts:
         idle: dict[EntityRef, list[str]] = {}
         for edge in self._present.edges_below(self._id, tops):
             container, member, is_active = self._edge(edge)
-            if not {container.type, member.type} <= self._vocabulary.types.keys():
+            if not self._vocabulary.may_contain(container.type, member.type):
                 continue
             if is_active:
                 contents.setdefault(container, []).append(member)

@@ -33,12 +33,16 @@ class Loaded:
     users: tuple[str, ...] = ()
 
     def within(self, vocabulary: Vocabulary) -> "Loaded":
-        """Without entities of types that the vocabulary does not have any more: they are kept, and give nothing."""
+        """Without entities of types that the vocabulary does not have any more, and without those in others that it
+        does not let contain them any more: they are kept, and give nothing."""
         known = {ref: entity for ref, entity in self.facts.entities.items() if ref.type in vocabulary.types}
-        if len(known) == len(self.facts.entities):
-            return self
+        containers_of = {
+            ref: tuple(each for each in containers if vocabulary.may_contain(each.type, ref.type))
+            for ref, containers in self.facts.containers_of.items()
+        }
         entities = tuple(ref for ref in self.entities if ref.type in vocabulary.types)
-        return replace(self, facts=replace(self.facts, entities=known), entities=entities)
+        facts = replace(self.facts, entities=known, containers_of=containers_of)
+        return replace(self, facts=facts, entities=entities)
 
 
 def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entities: Collection[EntityRef]) -> Loaded:

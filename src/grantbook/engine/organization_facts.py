@@ -308,7 +308,7 @@ class OrganizationFacts(HeldFacts):
                 entity.is_open = mode not in LISTED_MODES
             elif part == "target":
                 targets.append(name_of(other_type, other_id))
-            elif other_type in vocabulary.types:
+            elif vocabulary.may_contain(other_type, ref.type):
                 containers.append(EntityRef(other_type, other_id))
         entity.sources = (entity.owner,)
         if entity.is_open:

@@ -52,7 +52,8 @@ def _led_to(
 ) -> set[EntityRef]:
     """What grants lead the user to, of the types; a grant on whatever contains one of them leads there, too."""
     holders: set[str] = set().union(*(_holders(vocabulary, kind.name) for kind in kinds))
-    return snapshot.led_to(principals(facts, user_id), holders, levels, at)
+    contents = {name: vocabulary.types[name].contains for name in holders}
+    return snapshot.led_to(principals(facts, user_id), contents, levels, at)
 
 
 def _conditions(

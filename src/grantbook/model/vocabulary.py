@@ -106,6 +106,12 @@ class Vocabulary:
             raise ValidationFailed("entity_type", f"entity_type must be one of {', '.join(sorted(self.types))}")
         return found
 
+    def may_contain(self, container_type: str, member_type: str) -> bool:
+        """Whether what is of one type may contain what is of the other. Where it may not (any more), it gives nothing:
+        only what it may contain has its levels."""
+        kind = self.types.get(container_type)
+        return kind is not None and member_type in kind.contains
+
     def check_filter(self, entity_type: str | None, access_level: str | None) -> None:
         """Raises ValidationFailed for an unknown type, or a level that it lacks; without a type, one that all lack."""
         if entity_type is not None:

@@ -191,9 +191,13 @@ class MemorySnapshot:
         return self._edges(entities, lambda edge: edge.container, lambda edge: edge.member)
 
     def led_to(
-        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+        self,
+        grantees: Collection[Principal],
+        contents: Mapping[str, Collection[str]],
+        levels: Collection[str],
+        at: Instant,
     ) -> set[EntityRef]:
-        active = {entity.ref for entity in self.select(Entity, {"entity_type": entity_types, "status": "active"})}
+        active = {entity.ref for entity in self.select(Entity, {"entity_type": [*contents], "status": "active"})}
         found = {
             grant.entity
             for grant in self.select(Grant, {"access_level": levels})
@@ -201,7 +205,11 @@ class MemorySnapshot:
         }
         frontier = found
         while frontier:
-            inside = {edge.member for edge in self.select(Containment) if edge.container in frontier}
+            inside = {
+                edge.member
+                for edge in self.select(Containment)
+                if edge.container in frontier and edge.member_type in contents[edge.container_type]
+            }
             frontier = (inside & active) - found
             found = found | frontier
         return found

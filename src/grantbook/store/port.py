@@ -283,7 +283,7 @@ class Present(Protocol):
     def grants_to_each(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> Sequence[Sequence[GrantRow]]:
-        """The same for each of the entities, in their order."""
+        """The same for each of the entities, none of them twice, in their order."""
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         """All of one state, in one question that is no part of a reading. The revision is negative where it cannot be
@@ -413,10 +413,15 @@ class Snapshot(Protocol):
         """Every edge downwards from the entities, at any depth, each once."""
 
     def led_to(
-        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+        self,
+        grantees: Collection[Principal],
+        contents: Mapping[str, Collection[str]],
+        levels: Collection[str],
+        at: Instant,
     ) -> set[EntityRef]:
         """Active entities that grants in force lead to: those to one of the grantees, at one of the levels, on the
-        entity or on something active that contains it, through active ones at any depth, all of the types."""
+        entity or on something active that contains it, through active ones at any depth. All are of the types that
+        `contents` has, each with those that it may contain."""
 
 
 class Transaction(Snapshot, Protocol):

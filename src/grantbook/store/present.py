@@ -31,6 +31,8 @@ from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 
 _log = logging.getLogger(__name__)
+_MOST_LOOKED_UP: Final = 8_000
+"""So many grants are looked up in one statement, which takes some tens of milliseconds, and seconds from a disk."""
 _PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
@@ -107,7 +109,12 @@ class SqlPresent(ABC):
     ) -> list[list[GrantRow]]:
         if self.is_local:
             return [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
-        return _of_each(entities, self._rows("grants_to_each", organization_id, *self._lists(entities, grantee_ids)))
+        found: list[Any] = []
+        at_once = max(1, _MOST_LOOKED_UP // max(1, len(grantee_ids)))
+        for first in range(0, len(entities), at_once):
+            lists = self._lists(entities[first : first + at_once], grantee_ids)
+            found += self._rows("grants_to_each", organization_id, *lists)
+        return _of_each(entities, found)
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         revision = -1
@@ -147,7 +154,7 @@ class SqlPresent(ABC):
         return revision, _of_each(entities, rows)
 
     def _lists(self, entities: Sequence[EntityRef], grantee_ids: Collection[str]) -> list[Any]:
-        types, ids = ([entity.type for entity in entities], [entity.id for entity in entities])
+        types, ids = [entity.type for entity in entities], [entity.id for entity in entities]
         return [self._dialect.list_value(values) for values in (types, ids, set(grantee_ids))]
 
     def _glanced(self, name: str, *values: Any) -> tuple[int, list[Any]]:

@@ -437,13 +437,17 @@ class SqlSnapshot:
         return self._edges(entities, "container", "member")
 
     def led_to(
-        self, grantees: Collection[Principal], entity_types: Collection[str], levels: Collection[str], at: Instant
+        self,
+        grantees: Collection[Principal],
+        contents: Mapping[str, Collection[str]],
+        levels: Collection[str],
+        at: Instant,
     ) -> set[EntityRef]:
         as_list = self._dialect.list_value
         values = {
             "grantees": as_list({grantee.id for grantee in grantees}),
             "names": as_list([f"{grantee.type}:{grantee.id}" for grantee in grantees]),
-            "types": as_list(entity_types),
+            "types": as_list(contents),
             "levels": as_list(levels),
             "at": at,
         }
@@ -454,7 +458,11 @@ class SqlSnapshot:
             containers = as_list({id_ for _, id_ in fresh})
             inside = self._statements.active_inside(past=is_past)
             rows = self._rows(inside, {"containers": containers, "types": values["types"]})
-            fresh = {EntityRef(*row[2:]) for row in rows if (row[0], row[1]) in fresh} - found
+            fresh = {
+                EntityRef(*member)
+                for type_, id_, *member in rows
+                if (type_, id_) in fresh and member[0] in contents[type_]
+            } - found
             found |= fresh
         return found
 
