@@ -327,7 +327,8 @@ def _set_identity(request: Request, identity: keys.Identity, organization_id: st
 def _admit(request: Request, scope: str | None) -> None:
     require_scope(request.state.identity, scope or ("read" if request.method == "GET" else "write"))
     for name, value in request.path_params.items():
-        if name != "entity_type" and not is_id(value):
+        is_made = name == "entity_id" and request.method == "PUT"  # an id of their own, which is told what is wrong
+        if name != "entity_type" and not is_made and not is_id(value):
             raise NotFound("No such id", **{name: value})
 
 
