@@ -302,7 +302,7 @@ def test_a_probe_of_grants_reads_none_but_those_that_are_asked_for(url: str, clo
         connection.execute("SET plan_cache_mode = force_generic_plan")  # as after a few executions
         for name, asked in (
             ("grants_to", (*_INNER, ids)),
-            ("glance_at_grants", ([_INNER.type], [_INNER.id], ids)),
+            ("glance_at_grants_on_1", (*_INNER, ids)),
             ("grants_to_each", ([_INNER.type] * 2, [_INNER.id, "vs_none"], ids)),
             ("glance_at_outlines", (["vs_2", "vs_none"],)),
             ("glance_at_groups", (["department_2", "department_none"], ["role_2", "role_none"])),

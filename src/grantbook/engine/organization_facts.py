@@ -341,8 +341,9 @@ class OrganizationFacts(HeldFacts):
         be asked for on all of them.
         """
         entities = {ref: self._expect(ref) for ref in wanted}
-        ids = {name.partition(":")[2] for name in chain.from_iterable(wanted.values())}
-        are_few = self._present.is_local or len(ids) <= _MAX_PROBED
+        is_far = not self._present.is_local
+        ids = _ids_of(chain.from_iterable(wanted.values())) if is_far else set()
+        are_few = len(ids) <= _MAX_PROBED
         self._load_whole(
             [
                 entity
@@ -351,13 +352,13 @@ class OrganizationFacts(HeldFacts):
             ]
         )
         probed = [entity for entity in entities.values() if not entity.is_whole]
-        if probed and are_few and not self._present.is_local:
+        if probed and is_far and are_few:
             found = self._present.grants_to_each(self.id, [entity.ref for entity in probed], ids)
             for entity, rows in zip(probed, found, strict=True):
                 self._hold_probed(entity, wanted[entity.ref], rows)
         else:
             for entity in probed:
-                self._probe(entity, wanted[entity.ref], {name.partition(":")[2] for name in wanted[entity.ref]})
+                self._probe(entity, wanted[entity.ref], _ids_of(wanted[entity.ref]))
 
     def _probe(self, entity: HeldEntity, names: Collection[str], ids: Collection[str]) -> None:
         self._hold_probed(entity, names, self._present.grants_to(self.id, entity.ref, ids))
@@ -511,3 +512,8 @@ class OrganizationFacts(HeldFacts):
                 notices = None
         is_deleted = present.is_deleted(self.id) if notices is None else self.is_deleted
         return News(self.revision, self.line, revision, line, notices, is_deleted)
+
+
+def _ids_of(names: Iterable[str]) -> set[str]:
+    """Of principals by name."""
+    return {name.partition(":")[2] for name in names}

@@ -110,10 +110,12 @@ class SqlPresent(ABC):
         if self.is_local:
             return [self.grants_to(organization_id, entity, grantee_ids) for entity in entities]
         found: list[Any] = []
-        at_once = max(1, _MOST_LOOKED_UP // max(1, len(grantee_ids)))
+        as_list, wanted = self._dialect.list_value, set(grantee_ids)
+        at_once = max(1, _MOST_LOOKED_UP // max(1, len(wanted)))
         for first in range(0, len(entities), at_once):
-            lists = self._lists(entities[first : first + at_once], grantee_ids)
-            found += self._rows("grants_to_each", organization_id, *lists)
+            part = entities[first : first + at_once]
+            types, ids = [entity.type for entity in part], [entity.id for entity in part]
+            found += self._rows("grants_to_each", organization_id, as_list(types), as_list(ids), as_list(wanted))
         return _of_each(entities, found)
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
@@ -150,12 +152,9 @@ class SqlPresent(ABC):
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[list[GrantRow]]]:
-        revision, rows = self._glanced("glance_at_grants", organization_id, *self._lists(entities, grantee_ids))
+        ids = self._dialect.list_value(set(grantee_ids))
+        revision, rows = self._glanced(f"glance_at_grants_on_{len(entities)}", organization_id, *chain(*entities), ids)
         return revision, _of_each(entities, rows)
-
-    def _lists(self, entities: Sequence[EntityRef], grantee_ids: Collection[str]) -> list[Any]:
-        types, ids = [entity.type for entity in entities], [entity.id for entity in entities]
-        return [self._dialect.list_value(values) for values in (types, ids, set(grantee_ids))]
 
     def _glanced(self, name: str, *values: Any) -> tuple[int, list[Any]]:
         """The revision, -1 where it was not told, and the rows. However many ids there are, it is one statement, which
