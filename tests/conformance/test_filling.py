@@ -1,16 +1,21 @@
 """Filling an empty book: faster, and the same afterwards, whatever happens meanwhile."""
 
+import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from grantbook.model.facts import EntityRef, Grant
 from grantbook.store.port import Order, Store
+from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import SqliteDialect, open_sqlite
 from grantbook.store.tables import LATE_INDEXES
+from tests import postgres
 from tests.worlds import ORGANIZATION, FakeClock, deposit, grant, member, user
 
 STORE = EntityRef("vector_store", "vs_1")
@@ -48,46 +53,118 @@ def _fail_after(store: Store) -> None:
     raise KeyError
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "book.db"
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else ["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a new database, which nothing else uses."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'book.db'}"
+        return
+    made = postgres.make_database()
+    yield made
+    postgres.drop_database(made)
 
 
 @pytest.fixture
-def sqlite_store(path: Path, clock: FakeClock) -> Iterator[Store]:
-    opened = open_sqlite(f"sqlite:///{path}", clock)
+def book(url: str, clock: FakeClock) -> Iterator[Store]:
+    opened = opener(url, clock)()
     yield opened
     opened.close()
 
 
-def indexes(path: Path) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as database:
-        found = database.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
-        return {name: sql for name, sql in found if name in NAMES}
+def opener(url: str, clock: FakeClock) -> Callable[[], Store]:
+    open_ = open_sqlite if url.startswith("sqlite:") else open_postgres
+    return lambda: open_(url, clock)
 
 
-def test_an_empty_file_is_filled_without_indexes_and_has_the_same_ones_afterwards(
-    sqlite_store: Store, path: Path
-) -> None:
-    before = indexes(path)
+def indexes(url: str) -> dict[str, str]:
+    """The late ones that are there, and how each is made."""
+    if url.startswith("sqlite:"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+            found = file.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+            return {name: sql for name, sql in found if name in NAMES}
+    with psycopg.connect(url) as connection:
+        made = connection.execute("SELECT indexname, indexdef FROM pg_indexes").fetchall()
+        return {name: sql for name, sql in made if name in NAMES}
+
+
+def test_an_empty_database_is_filled_without_indexes_and_has_the_same_ones_afterwards(book: Store, url: str) -> None:
+    before = indexes(url)
     assert before.keys() == NAMES
-    with sqlite_store.filling():
-        assert indexes(path) == {}
-    assert indexes(path) == before
+    with book.filling():
+        assert indexes(url) == {}
+    assert indexes(url) == before
 
 
-def test_a_book_in_use_keeps_its_indexes(sqlite_store: Store, path: Path) -> None:
-    deposit(sqlite_store, ORGANIZATION, [member("usr_1")])
-    with sqlite_store.filling():
-        assert indexes(path).keys() == NAMES
+def test_a_book_in_use_keeps_its_indexes(book: Store, url: str) -> None:
+    deposit(book, ORGANIZATION, [member("usr_1")])
+    with book.filling():
+        assert indexes(url).keys() == NAMES
 
 
-def test_whoever_opens_a_file_after_its_process_was_killed_makes_the_indexes(path: Path, clock: FakeClock) -> None:
-    url = f"sqlite:///{path}"
-    killed = open_sqlite(url, clock)
-    SqliteDialect(url).drop_indexes()
-    deposit(killed, ORGANIZATION, [grant(STORE, user("usr_1"), "read")])
-    open_sqlite(url, clock).close()
-    assert indexes(path).keys() == NAMES
-    deposit(killed, ORGANIZATION, [member("usr_2")])  # beside another process, whose statements are older
-    killed.close()
+def test_whoever_opens_a_book_after_its_process_was_killed_makes_the_indexes(
+    book: Store, url: str, clock: FakeClock
+) -> None:
+    before = indexes(url)
+    if url.startswith("sqlite:"):
+        SqliteDialect(url).drop_indexes()
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute("; ".join(f"DROP INDEX {name}" for name in sorted(NAMES)).encode())
+    deposit(book, ORGANIZATION, [grant(STORE, user("usr_1"), "read")])
+    opener(url, clock)().close()
+    assert indexes(url) == before
+    deposit(book, ORGANIZATION, [member("usr_2")])  # beside another process, whose statements are older
+
+
+@pytest.fixture
+def on_postgres() -> Iterator[str]:
+    made = postgres.make_database()
+    yield made
+    postgres.drop_database(made)
+
+
+@pytest.fixture
+def stores(on_postgres: str, clock: FakeClock) -> Iterator[list[Store]]:
+    """Two servers on one database."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(open_postgres(on_postgres, clock))) for _ in range(2)]
+
+
+def test_nobody_makes_the_indexes_that_another_server_fills_without(
+    stores: list[Store], on_postgres: str, clock: FakeClock
+) -> None:
+    first, second = stores
+    with first.filling():
+        open_postgres(on_postgres, clock).close()
+        assert indexes(on_postgres) == {}
+        with second.filling():  # it would make them at its end
+            deposit(second, ORGANIZATION, [member("usr_1")])
+        assert indexes(on_postgres) == {}
+        deposit(first, ORGANIZATION, [member("usr_2")])
+    assert indexes(on_postgres).keys() == NAMES
+
+
+def test_a_server_that_reads_or_may_not_drop_them_leaves_the_indexes_where_they_are(
+    stores: list[Store], on_postgres: str, clock: FakeClock
+) -> None:
+    with psycopg.connect(on_postgres) as reader:
+        reader.execute("SELECT * FROM grants")
+        with stores[0].filling():  # waits for the reader, but not long
+            assert indexes(on_postgres).keys() == NAMES
+    with _plain_role(on_postgres) as url, closing(open_postgres(url, clock)) as store, store.filling():
+        deposit(store, ORGANIZATION, [member("usr_1")])
+        assert indexes(on_postgres).keys() == NAMES
+    assert stores[1].head(ORGANIZATION).revision == 1
+
+
+@contextmanager
+def _plain_role(url: str) -> Iterator[str]:
+    """The database as somebody sees it who may read and write the rows of its tables, and nothing else."""
+    name, password = f"plain_{secrets.token_hex(8)}", secrets.token_hex(8)
+    with postgres.administration(url) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
+        try:
+            connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}".encode())
+            yield make_url(url).set(username=name, password=password).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())

@@ -7,7 +7,7 @@ not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import count
 from typing import Any, Final
 from weakref import WeakSet
@@ -42,6 +42,7 @@ from grantbook.model.instants import Clock
 from grantbook.model.limits import DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS
 from grantbook.store.feed import CHANNEL, Feed, now_s
 from grantbook.store.migrations import require_usable
+from grantbook.store.postgres_filling import Filling
 from grantbook.store.present import SqlPresent
 from grantbook.store.sql import SqlStore
 from grantbook.store.statements import Condition, Prepared
@@ -132,7 +133,9 @@ class PostgresDialect:
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
         plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self.feed = Feed(lambda: psycopg.connect(plain, autocommit=True, **connect_arguments()), staleness_s)
+        connect = partial(psycopg.connect, plain, autocommit=True, **connect_arguments())
+        self.feed = Feed(connect, staleness_s)
+        self._filling = Filling(self.engine, connect)
 
     def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
         """False: nobody waits where a transaction begins."""
@@ -250,8 +253,11 @@ class PostgresDialect:
             _count_again(cursor, prepared.table, len(rows))
 
     def filling(self) -> AbstractContextManager[Any]:
-        """Like any other: to make the indexes afterwards takes as long as to keep them meanwhile."""
-        return nullcontext()
+        return self._filling.without_indexes()
+
+    def complete(self) -> None:
+        """As `Filling.complete`."""
+        self._filling.complete()
 
 
 def _count_again(cursor: Any, table: str, added: int) -> None:
@@ -338,7 +344,8 @@ def open_postgres(
     """
     dialect = PostgresDialect(url, connections=connections, staleness_s=staleness_s, replica=replica)
     try:
-        require_usable(dialect.engine)
+        if require_usable(dialect.engine).is_current:
+            dialect.complete()
     except DBAPIError as error:
         dialect.close()
         raise ConfigurationError(f"cannot use the database: {error.orig}") from error

@@ -53,11 +53,11 @@ def state_of(engine: Engine) -> SchemaState:
         return state_on(connection)
 
 
-def require_usable(engine: Engine) -> None:
+def require_usable(engine: Engine) -> SchemaState:
     """Raises ConfigurationError where this release does not work on the schema as it is, and says what to do."""
     state = state_of(engine)
     if state.is_usable:
-        return
+        return state
     if state.version is None:
         raise ConfigurationError("the database holds no book yet: make its tables with 'grantbook migrate up'")
     if not state.is_older:
