@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks import books, importing, servers
 from benchmarks.books import Book
-from benchmarks.machine import CLIENT_CORE, SERVER_CORE, cpu_seconds, memory_mb, pinned
+from benchmarks.machine import CLIENT_CORE, SERVER_CORE, cpu_seconds, memory_mb, pinned, spread
 from benchmarks.parts import Bench
 from benchmarks.peers.postgres import Postgres
 from benchmarks.questions import Question, Questions
@@ -189,8 +189,10 @@ def _imports(bench: Bench, postgres: Postgres) -> Table:
         f"G. `grantbook import` of {grants:,} grants into a new book, by database",
         ("database", "seconds", "CPU seconds", "grants a second", "of SQLite"),
         note="Beside the grants the file has people, departments and entities, whose time is taken off: what the file "
-        "takes more than one without its grants. The CPU seconds are those of the command.",
+        "takes more than one without its grants. The command, and the database, have both cores. The CPU seconds are "
+        "those of the command.",
     )
+    spread(postgres.pid)
     on_postgres = [postgres.database(name) for name in ("others", "import")]
     for url in on_postgres:
         with Schema(url) as schema:

@@ -26,6 +26,14 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def spread(pid: int) -> None:
+    """Let the process and its living descendants, and those to come, have all cores that this one has."""
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.cpu_affinity(list(os.sched_getaffinity(0)))
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time that the process and its living descendants have used, user and system."""
     total = 0.0
