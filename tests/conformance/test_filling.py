@@ -4,16 +4,20 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import psycopg
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from grantbook.model.facts import EntityRef, Grant
 from grantbook.store.port import Order, Store
 from grantbook.store.postgres import open_postgres
-from grantbook.store.sqlite import SqliteDialect, open_sqlite
+from grantbook.store.postgres_filling import Filling
+from grantbook.store.sqlite import open_sqlite
 from grantbook.store.tables import LATE_INDEXES
 from tests import postgres
 from tests.worlds import ORGANIZATION, FakeClock, deposit, grant, member, user
@@ -95,6 +99,24 @@ def test_an_empty_database_is_filled_without_indexes_and_has_the_same_ones_after
     assert indexes(url) == before
 
 
+def test_an_error_in_the_block_leaves_the_indexes_behind_it(book: Store, url: str) -> None:
+    before = indexes(url)
+    with pytest.raises(KeyError), book.filling():
+        _fail_after(book)
+    assert indexes(url) == before
+
+
+@pytest.mark.usefixtures("book")
+def test_a_schema_of_a_later_release_has_the_indexes_that_it_wants(url: str, clock: FakeClock) -> None:
+    _drop_indexes(url)
+    _execute(url, "UPDATE alembic_version SET version_num = '9998'")
+    with closing(opener(url, clock)()) as store:
+        assert indexes(url) == {}
+        with store.filling():
+            deposit(store, ORGANIZATION, [member("usr_1")])
+        assert indexes(url) == {}
+
+
 def test_a_book_in_use_keeps_its_indexes(book: Store, url: str) -> None:
     deposit(book, ORGANIZATION, [member("usr_1")])
     with book.filling():
@@ -105,15 +127,25 @@ def test_whoever_opens_a_book_after_its_process_was_killed_makes_the_indexes(
     book: Store, url: str, clock: FakeClock
 ) -> None:
     before = indexes(url)
-    if url.startswith("sqlite:"):
-        SqliteDialect(url).drop_indexes()
-    else:
-        with psycopg.connect(url) as connection:
-            connection.execute("; ".join(f"DROP INDEX {name}" for name in sorted(NAMES)).encode())
+    _drop_indexes(url)
     deposit(book, ORGANIZATION, [grant(STORE, user("usr_1"), "read")])
     opener(url, clock)().close()
     assert indexes(url) == before
     deposit(book, ORGANIZATION, [member("usr_2")])  # beside another process, whose statements are older
+
+
+def _drop_indexes(url: str) -> None:
+    for name in sorted(NAMES):
+        _execute(url, f"DROP INDEX {name}")
+
+
+def _execute(url: str, statement: str) -> None:
+    if url.startswith("sqlite:"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file, file:
+            file.execute(statement)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(statement.encode())
 
 
 @pytest.fixture
@@ -144,27 +176,47 @@ def test_nobody_makes_the_indexes_that_another_server_fills_without(
     assert indexes(on_postgres).keys() == NAMES
 
 
-def test_a_server_that_reads_or_may_not_drop_them_leaves_the_indexes_where_they_are(
-    stores: list[Store], on_postgres: str, clock: FakeClock
-) -> None:
+def test_indexes_stay_where_somebody_reads(stores: list[Store], on_postgres: str) -> None:
     with psycopg.connect(on_postgres) as reader:
         reader.execute("SELECT * FROM grants")
         with stores[0].filling():  # waits for the reader, but not long
             assert indexes(on_postgres).keys() == NAMES
-    with _plain_role(on_postgres) as url, closing(open_postgres(url, clock)) as store, store.filling():
-        deposit(store, ORGANIZATION, [member("usr_1")])
-        assert indexes(on_postgres).keys() == NAMES
-    assert stores[1].head(ORGANIZATION).revision == 1
+
+
+def test_indexes_wait_at_the_end_for_who_writes(on_postgres: str) -> None:
+    impatient = partial(psycopg.connect, on_postgres, autocommit=True, options="-c lock_timeout=50ms")
+    with psycopg.connect(on_postgres) as writer, Filling(create_engine("sqlite://"), impatient).without_indexes():
+        writer.execute("DELETE FROM grants")
+        timer = Timer(0.5, writer.rollback)
+        timer.start()
+    timer.join()
+    assert indexes(on_postgres).keys() == NAMES
+
+
+@pytest.mark.parametrize("may", ["all on the tables", "own the tables"])
+def test_indexes_stay_where_the_role_may_not_make_them(on_postgres: str, clock: FakeClock, may: str) -> None:
+    with _plain_role(on_postgres, owns=may == "own the tables") as url, closing(open_postgres(url, clock)) as store:
+        with store.filling():
+            deposit(store, ORGANIZATION, [member("usr_1")])
+            assert indexes(on_postgres).keys() == NAMES
+        _drop_indexes(on_postgres)
+        open_postgres(url, clock).close()  # slow, but not unusable
+    assert indexes(on_postgres) == {}
 
 
 @contextmanager
-def _plain_role(url: str) -> Iterator[str]:
-    """The database as somebody sees it who may read and write the rows of its tables, and nothing else."""
+def _plain_role(url: str, *, owns: bool) -> Iterator[str]:
+    """The database as somebody sees it who may read and write the rows of its tables, or has made them, but may not
+    make anything there any more."""
     name, password = f"plain_{secrets.token_hex(8)}", secrets.token_hex(8)
     with postgres.administration(url) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
         try:
+            connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
             connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}".encode())
+            if owns:
+                connection.execute(f"ALTER TABLE grants OWNER TO {name}; ALTER TABLE changes OWNER TO {name}".encode())
             yield make_url(url).set(username=name, password=password).render_as_string(hide_password=False)
         finally:
-            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
+            connection.execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}".encode())
+            connection.execute(f"DROP ROLE {name}".encode())

@@ -136,6 +136,7 @@ class PostgresDialect:
         connect = partial(psycopg.connect, plain, autocommit=True, **connect_arguments())
         self.feed = Feed(connect, staleness_s)
         self._filling = Filling(self.engine, connect)
+        self.has_own_schema = False
 
     def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
         """False: nobody waits where a transaction begins."""
@@ -253,11 +254,13 @@ class PostgresDialect:
             _count_again(cursor, prepared.table, len(rows))
 
     def filling(self) -> AbstractContextManager[Any]:
-        return self._filling.without_indexes()
+        return self._filling.without_indexes() if self.has_own_schema else nullcontext()
 
-    def complete(self) -> None:
-        """As `Filling.complete`."""
-        self._filling.complete()
+    def check(self) -> None:
+        """That the database can be used, and has all its indexes. Raises ConfigurationError, DBAPIError."""
+        self.has_own_schema = require_usable(self.engine).is_current  # a later one may have other indexes
+        if self.has_own_schema:
+            self._filling.complete()
 
 
 def _count_again(cursor: Any, table: str, added: int) -> None:
@@ -339,13 +342,13 @@ def open_postgres(
     """The store in the database that the URL names, which has to have its tables. Raises ConfigurationError.
 
     At most so many connections, and six more: for the feed, and to load what is held in memory; as many to the replica.
+    Three more while a new book is filled.
     What other processes write is seen by a cache of facts, and in a replica, after at most the staleness, most times
     after milliseconds.
     """
     dialect = PostgresDialect(url, connections=connections, staleness_s=staleness_s, replica=replica)
     try:
-        if require_usable(dialect.engine).is_current:
-            dialect.complete()
+        dialect.check()
     except DBAPIError as error:
         dialect.close()
         raise ConfigurationError(f"cannot use the database: {error.orig}") from error

@@ -34,7 +34,7 @@ from sqlalchemy.sql import table as sql_table
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
-from grantbook.store.migrations import migrate
+from grantbook.store.migrations import migrate, state_of
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite_present import SqlitePresent
 from grantbook.store.statements import Condition, Prepared
@@ -48,7 +48,7 @@ _AT_ONCE: Final = 20
 _GRAM: Final = 3
 _GRAMS_ASKED: Final = 30
 _BUSY_TIMEOUT_S: Final = 30
-_READER_KIB: Final = 4_096  # for each connection; the file itself is mapped
+_READER_KIB: Final = 1_024  # for each connection; the file itself is mapped, or its first 2 GiB
 _WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
 _WRITER_CACHE: Final = f"PRAGMA cache_size=-{_WRITER_KIB}"
 _TEMPORARY: Final = "PRAGMA temp_store=MEMORY"
@@ -84,6 +84,7 @@ class SqliteDialect:
         self._path = path
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
+        self.has_own_schema = False
         self._writing = Lock()
         self._checkpoints: SimpleQueue[bool] | None = None
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
@@ -208,14 +209,20 @@ class SqliteDialect:
     def insert(self, table: Table) -> Any:
         return insert(table)
 
+    def filling(self) -> AbstractContextManager[None]:
+        return self._without_indexes() if self.has_own_schema else nullcontext()
+
     @contextmanager
-    def filling(self) -> Iterator[None]:
+    def _without_indexes(self) -> Iterator[None]:
         self.drop_indexes()
         try:
             with self._checkpointing():
                 yield
-        finally:
-            self.make_indexes()
+        except BaseException:
+            with suppress(StoreUnavailable):  # the error of the block is the one to tell
+                self.make_indexes()
+            raise
+        self.make_indexes()
 
     @contextmanager
     def _checkpointing(self) -> Iterator[None]:
@@ -285,7 +292,9 @@ def open_sqlite(url: str, clock: Clock) -> SqlStore:
     dialect = SqliteDialect(url)
     try:
         migrate(dialect.engine)
-        dialect.make_indexes()  # a process may have been killed while it filled the book
+        dialect.has_own_schema = state_of(dialect.engine).is_current  # a later one may have other indexes
+        if dialect.has_own_schema:
+            dialect.make_indexes()  # a process may have been killed while it filled the book
     except DBAPIError as error:
         raise ConfigurationError(f"cannot use the database file {path_of(url)}: {error.orig}") from error
     return SqlStore(dialect, clock)
