@@ -39,7 +39,8 @@ _KEEPS: Final = (
 _NO_TIMEOUT: Final = "SET statement_timeout = 0"  # however many rows there are
 _WAITS: Final = "SET lock_timeout = 0"
 _NOTICES_THE_END: Final = "SET client_connection_check_interval = '5s'"
-_IMPATIENT: Final = "SET LOCAL lock_timeout = '1s'"  # others who come to the table wait behind
+_IMPATIENT: Final = "SET LOCAL lock_timeout = '1500ms'"
+"""Others who come to the table wait behind; but an autovacuum is ended for it after a second."""
 _IN_USE: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _log = logging.getLogger(__name__)
 
