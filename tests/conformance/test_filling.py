@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import EntityRef, Grant
 from grantbook.store.port import Order, Store
 from grantbook.store.postgres import open_postgres
 from grantbook.store.postgres_filling import Filling
+from grantbook.store.schema import Schema
 from grantbook.store.sqlite import open_sqlite
 from grantbook.store.tables import LATE_INDEXES
 from tests import postgres
@@ -193,8 +195,17 @@ def test_indexes_wait_at_the_end_for_who_writes(on_postgres: str) -> None:
     assert indexes(on_postgres).keys() == NAMES
 
 
+def test_a_migration_makes_them_too(on_postgres: str) -> None:
+    _drop_indexes(on_postgres)
+    with Schema(on_postgres) as schema:
+        schema.migrate()
+    assert indexes(on_postgres).keys() == NAMES
+
+
 @pytest.mark.parametrize("may", ["all on the tables", "own the tables"])
-def test_indexes_stay_where_the_role_may_not_make_them(on_postgres: str, clock: FakeClock, may: str) -> None:
+def test_indexes_stay_where_the_role_may_not_make_them(
+    on_postgres: str, clock: FakeClock, may: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with _plain_role(on_postgres, owns=may == "own the tables") as url, closing(open_postgres(url, clock)) as store:
         with store.filling():
             deposit(store, ORGANIZATION, [member("usr_1")])
@@ -202,6 +213,19 @@ def test_indexes_stay_where_the_role_may_not_make_them(on_postgres: str, clock: 
         _drop_indexes(on_postgres)
         open_postgres(url, clock).close()  # slow, but not unusable
     assert indexes(on_postgres) == {}
+    assert "run 'grantbook migrate up' as the user that owns the tables" in caplog.text
+
+
+def test_what_the_role_may_not_write_is_told_to_the_log(
+    on_postgres: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with _plain_role(on_postgres, owns=False) as url, closing(open_postgres(url, clock)) as store:
+        name = make_url(url).username
+        with postgres.administration(on_postgres) as connection:
+            connection.execute(f"REVOKE UPDATE, INSERT ON heads FROM {name}".encode())
+        with pytest.raises(StoreUnavailable):
+            deposit(store, ORGANIZATION, [member("usr_1")])
+    assert "permission denied for table heads" in caplog.text
 
 
 @contextmanager

@@ -131,10 +131,19 @@ def test_an_older_or_unknown_schema_is_refused(version: str, clock: FakeClock) -
     postgres.drop_database(url)
 
 
-@pytest.mark.parametrize("url", ["postgresql://", "postgresql://localhost", "postgresql://["])
+@pytest.mark.parametrize(
+    "url", ["postgresql://", "postgresql://localhost", "postgresql://[", "postgresql://host:port/name"]
+)
 def test_a_url_without_a_database_is_refused(url: str, clock: FakeClock) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://user@host:5432/name"):
         open_store(url, clock)
+
+
+def test_a_database_of_another_application_is_refused(url: str) -> None:
+    with postgres.administration(url) as connection:
+        connection.execute("CREATE TABLE grants (id int)")
+    with Schema(url) as schema, pytest.raises(ConfigurationError, match="a database of its own"):
+        schema.migrate()
 
 
 def test_a_server_that_is_not_there_is_told(clock: FakeClock) -> None:

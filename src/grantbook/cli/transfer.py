@@ -225,7 +225,9 @@ class Arrival:
         if not isinstance(organization_id, str) or not is_id(organization_id, ORGANIZATION):
             raise ValidationFailed("organization_id", "organization_id must be an id of an organization")
         if self.organization_id not in {None, organization_id}:
-            raise ValidationFailed("organization_id", f"this import is into {self.organization_id}")
+            raise ValidationFailed(
+                "organization_id", f"this import is into {self.organization_id}, the line is of {organization_id}"
+            )
         self.organization_id = organization_id
 
 

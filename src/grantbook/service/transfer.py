@@ -290,7 +290,7 @@ def _require_organization(writing: Writing, lines: Sequence[Line], problems: Pro
     if any(type(line.fact) is Organization for line in lines):
         return
     if lines and writing.snapshot.find(Organization, writing.organization_id) is None:
-        problems.add(lines[0].number, "kind", "the organization is not there yet: its line comes first")
+        problems.add(lines[0].number, "kind", f"there is no {writing.organization_id} yet: its line comes first")
 
 
 def _require_references(writing: Writing, lines: Sequence[Line], known: Known, problems: Problems) -> None:
@@ -381,7 +381,7 @@ def _claim(writing: Writing, lines: Sequence[Line], problems: Problems) -> None:
     holders = writing.book.claim(Lookup.ENTITY, dict.fromkeys(unbound, here)) if unbound else {}
     for key, holder in holders.items():
         if holder != here:
-            problems.add(unbound[key], "id", f"{key.partition('/')[2]} is taken")
+            problems.add(unbound[key], "id", f"{key.partition('/')[2]} is taken by another organization")
 
 
 def _require_trees(writing: Writing, kind: type[Fact], lines: Sequence[Line]) -> None:

@@ -4,7 +4,7 @@ Writers of one organization take turns on the row of its head, so that its revis
 not wait for them. Everything is read and compared byte for byte (COLLATE "C").
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -118,6 +118,7 @@ class PostgresDialect:
     errors = (psycopg.Error, SQLAlchemyError)
     integrity_errors = (psycopg.IntegrityError,)
     aborts = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    denials = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
     unaskable = (psycopg.DataError,)
     begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what it reads, it reads after it has the turn
@@ -132,10 +133,8 @@ class PostgresDialect:
         self.replica_engine = None if replica is None else _pool(replica, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
-        plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        connect = partial(psycopg.connect, plain, autocommit=True, **connect_arguments())
-        self.feed = Feed(connect, staleness_s)
-        self._filling = Filling(self.engine, connect)
+        self.feed = Feed(connector(url), staleness_s)
+        self._filling = Filling(self.engine, connector(url))
         self.has_own_schema = False
 
     def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
@@ -317,11 +316,17 @@ def driver_url(url: str) -> URL:
     """The URL in its parts, with the driver. Raises ConfigurationError."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError("the database URL is not like postgresql://user@host:5432/name") from error
     if not parsed.database:
         raise ConfigurationError("the database URL names no database: use postgresql://user@host:5432/name")
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def connector(url: str) -> Callable[[], psycopg.Connection[Any]]:
+    """Makes connections to the database, on which each statement is a transaction."""
+    plain = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return partial(psycopg.connect, plain, autocommit=True, **connect_arguments())
 
 
 def connect_arguments(limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:

@@ -42,6 +42,7 @@ _NOTICES_THE_END: Final = "SET client_connection_check_interval = '5s'"
 _IMPATIENT: Final = "SET LOCAL lock_timeout = '1500ms'"
 """Others who come to the table wait behind; but an autovacuum is ended for it after a second."""
 _IN_USE: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_REMEDY: Final = "run 'grantbook migrate up' as the user that owns the tables"
 _log = logging.getLogger(__name__)
 
 
@@ -80,11 +81,13 @@ class Filling:
             return
         try:
             with closing(self._connect()) as keeper:
-                if _one(keeper, _TRY_LOCK, _LOCK):
+                if not _one(keeper, _MAY_MAKE, _TABLES):
+                    _log.warning("indexes are missing, so answers are slow: %s", _REMEDY)
+                elif _one(keeper, _TRY_LOCK, _LOCK):
                     _log.warning("an import did not come to its end: its indexes are made now")
                     self._make(waits=False)
         except psycopg.Error as error:
-            _log.warning("indexes are missing, so answers are slow, and they cannot be made: %s", error)
+            _log.warning("indexes could not be made, so answers are slow (%s): %s", error, _REMEDY)
 
     def _make(self, *, waits: bool) -> None:
         with ThreadPoolExecutor(_BUILDERS) as builders:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,13 +14,19 @@ from grantbook.store.distribute import Distributed, distribute
 from grantbook.store.migrations import SchemaState
 from grantbook.store.tables import SCHEMA_VERSION
 
+_IS_THERE: Final = "42P07"  # of PostgreSQL: a table of that name
+
 
 class Schema:
     """The schema of the database that the URL names. Use it in a `with` block. Raises ConfigurationError."""
 
     def __init__(self, database: str) -> None:
         if not database.startswith(("sqlite:", "postgresql:", "postgres:")):
-            raise ConfigurationError("only a database of SQLite or PostgreSQL has a schema")
+            raise ConfigurationError(
+                "only a database of SQLite or PostgreSQL has a schema: name one like sqlite:///grantbook.db "
+                "or postgresql://user@host:5432/name"
+            )
+        self._database = database
         self._engine = _engine(database)
 
     def __enter__(self) -> Self:
@@ -43,6 +49,16 @@ class Schema:
         """Bring it to the version of this release; safe to call again, and by several at once."""
         with _told():
             migrations.migrate(self._engine)
+            if self._engine.dialect.name == "postgresql":
+                self._complete()
+
+    def _complete(self) -> None:
+        """As a server does when it opens the database."""
+        from grantbook.store.postgres import connector
+        from grantbook.store.postgres_filling import Filling
+
+        if migrations.state_of(self._engine).is_current:
+            Filling(self._engine, connector(self._database)).complete()
 
     def distribute(self, shards: int | None = None) -> Distributed:
         """Spread its tables over the workers of a Citus cluster: all or none of them. Safe to call again."""
@@ -75,4 +91,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == _IS_THERE:
+            raise ConfigurationError(
+                "the database holds tables of another application: give Grantbook a database of its own"
+            ) from error
         raise ConfigurationError(f"cannot use the database: {getattr(error, 'orig', None) or error}") from error

@@ -1,5 +1,6 @@
 """One transaction on one connection of the driver."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -11,6 +12,7 @@ from grantbook.store.statements import Dialect, Prepared
 
 V = TypeVar("V")
 V_contra = TypeVar("V_contra", contravariant=True)
+_log = logging.getLogger(__name__)
 _KEPT = "grantbook_kept"
 """Marks a connection that was used before: then it may have broken since."""
 
@@ -193,5 +195,7 @@ class Session:
         except self._dialect.aborts as error:
             raise TransactionAborted from error
         except self._dialect.errors as error:
+            if isinstance(error, self._dialect.denials):
+                _log.error("the database does not let its user do that: %s", error)
             self._error = error
             raise StoreUnavailable from error

@@ -72,6 +72,7 @@ class SqliteDialect:
     errors = (sqlite3.Error, SQLAlchemyError)
     integrity_errors = (sqlite3.IntegrityError,)
     aborts = ()
+    denials = ()
     unaskable = ()
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
@@ -304,7 +305,7 @@ def path_of(url: str) -> str:
     """The file that the URL names. Raises ConfigurationError where it names none, or more than a file."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError(f"{url!r} is not a database URL such as sqlite:///grantbook.db") from error
     if parsed.host or "?" in url:
         raise ConfigurationError(f"{url!r} must be sqlite:/// and the path of a file, and nothing else")

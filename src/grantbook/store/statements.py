@@ -89,6 +89,10 @@ class Dialect(Protocol):
         """Those that say that a value cannot be sent."""
 
     @property
+    def denials(self) -> tuple[type[Exception], ...]:
+        """Those that say that the user of the database may not do this, which trying again does not change."""
+
+    @property
     def aborts(self) -> tuple[type[Exception], ...]:
         """Those that say that the transaction was ended for another's sake, and may go well the next time."""
 
