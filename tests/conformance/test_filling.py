@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import psycopg
 import pytest
@@ -106,6 +107,19 @@ def test_an_error_in_the_block_leaves_the_indexes_behind_it(book: Store, url: st
     with pytest.raises(KeyError), book.filling():
         _fail_after(book)
     assert indexes(url) == before
+
+
+def test_an_error_in_the_block_is_told_also_where_the_indexes_cannot_be_made(on_postgres: str) -> None:
+    connections = iter([psycopg.connect(on_postgres, autocommit=True)])
+
+    def connect() -> psycopg.Connection[Any]:
+        for connection in connections:
+            return connection
+        raise psycopg.OperationalError
+
+    with pytest.raises(KeyError), Filling(create_engine("sqlite://"), connect).without_indexes():
+        raise KeyError
+    assert indexes(on_postgres) == {}
 
 
 @pytest.mark.usefixtures("book")

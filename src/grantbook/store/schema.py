@@ -48,17 +48,12 @@ class Schema:
     def migrate(self) -> None:
         """Bring it to the version of this release; safe to call again, and by several at once."""
         with _told():
-            migrations.migrate(self._engine)
-            if self._engine.dialect.name == "postgresql":
-                self._complete()
+            state = migrations.migrate(self._engine)
+            if state.is_current and self._engine.dialect.name == "postgresql":
+                from grantbook.store.postgres import connector
+                from grantbook.store.postgres_filling import Filling
 
-    def _complete(self) -> None:
-        """As a server does when it opens the database."""
-        from grantbook.store.postgres import connector
-        from grantbook.store.postgres_filling import Filling
-
-        if migrations.state_of(self._engine).is_current:
-            Filling(self._engine, connector(self._database)).complete()
+                Filling(self._engine, connector(self._database)).complete()  # as whoever opens the book
 
     def distribute(self, shards: int | None = None) -> Distributed:
         """Spread its tables over the workers of a Citus cluster: all or none of them. Safe to call again."""

@@ -34,7 +34,7 @@ from sqlalchemy.sql import table as sql_table
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
-from grantbook.store.migrations import migrate, state_of
+from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite_present import SqlitePresent
 from grantbook.store.statements import Condition, Prepared
@@ -292,8 +292,7 @@ def open_sqlite(url: str, clock: Clock) -> SqlStore:
     """The store in the file that the URL names, made or brought up to date. Raises ConfigurationError."""
     dialect = SqliteDialect(url)
     try:
-        migrate(dialect.engine)
-        dialect.has_own_schema = state_of(dialect.engine).is_current  # a later one may have other indexes
+        dialect.has_own_schema = migrate(dialect.engine).is_current  # a later one may have other indexes
         if dialect.has_own_schema:
             dialect.make_indexes()  # a process may have been killed while it filled the book
     except DBAPIError as error:

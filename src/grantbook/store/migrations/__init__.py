@@ -68,22 +68,25 @@ def require_usable(engine: Engine) -> SchemaState:
     )
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the database to this version. Safe to call again, and by several at once: one of them migrates.
+def migrate(engine: Engine) -> SchemaState:
+    """Bring the database to this version, or to know which it has. Safe to call again, and by several at once: one of
+    them migrates.
 
     Nothing is done to a later version that this release works on. Raises ConfigurationError for any other.
     """
-    if state_of(engine).is_usable:
-        return
+    state = state_of(engine)
+    if state.is_usable:
+        return state
     with migrating(engine) as connection:
         state = state_on(connection)
         if state.is_usable:
-            return
+            return state
         if state.version is not None and not state.is_older:
             raise ConfigurationError(_unknown(state))
         from alembic import command  # imported late: a start on a current database does not need it
 
         command.upgrade(_config(connection=connection), "head")
+        return state_on(connection)
 
 
 def plan(engine: Engine) -> str:
