@@ -51,7 +51,7 @@ class Stream:
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, httpx.Response] = field(default_factory=dict)
     failures: list[httpx.TransportError] = field(default_factory=list)
-    _ended: bool = False
+    _broke: bool = False
     _stopping: Event = field(default_factory=Event)
     _answered: Condition = field(default_factory=Condition)
 
@@ -65,17 +65,21 @@ class Stream:
     def wait_for(self, count: int) -> None:
         """Until so many requests have been answered."""
         with self._answered:
-            assert self._answered.wait_for(lambda: self._ended or len(self.answers) >= count, _PATIENCE_S)
-            assert len(self.answers) >= count, "a client ended early"
+            assert self._answered.wait_for(lambda: self._broke or len(self.answers) >= count, _PATIENCE_S)
+            assert not self._broke, f"a client broke off: {self.failures}"
 
     def run(self, server: Server, users: tuple[str, ...], entities: list[EntityRef]) -> None:
-        """Write until the stream ends or the server is gone."""
+        """Write until the stream ends, the server is gone or all is written."""
         try:
             self._write(server, users, entities)
-        finally:
-            with self._answered:
-                self._ended = True
-                self._answered.notify_all()
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _break_off(self) -> None:
+        with self._answered:
+            self._broke = True
+            self._answered.notify_all()
 
     def _write(self, server: Server, users: tuple[str, ...], entities: list[EntityRef]) -> None:
         with server.client(self.tenant.owner.secret) as client:
@@ -87,6 +91,7 @@ class Stream:
                     answer = attempt.send(client, self.tenant)
                 except httpx.TransportError as error:
                     self.failures.append(error)
+                    self._break_off()
                     return
                 with self._answered:
                     self.answers[attempt.key] = answer

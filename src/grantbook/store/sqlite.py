@@ -9,7 +9,7 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +39,7 @@ from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite_present import SqlitePresent
 from grantbook.store.statements import Condition, Prepared
 from grantbook.store.tables import GRAMS, LATE_INDEXES, changes, metadata
+from grantbook.store.turns import Turns
 
 _SHARED: Final = ("organization_id", "revision", "at", "actor_id", "api_key_id", "trace_id", "reason")
 _OWN: Final = tuple(column.name for column in changes.c if column.name not in _SHARED)
@@ -86,7 +87,7 @@ class SqliteDialect:
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self.has_own_schema = False
-        self._writing = Lock()
+        self._turns = Turns(path, _BUSY_TIMEOUT_S)
         self._checkpoints: SimpleQueue[bool] | None = None
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
@@ -94,8 +95,8 @@ class SqliteDialect:
         return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says which kind of it
 
     def turn(self) -> AbstractContextManager[Any]:
-        """Writers of this process queue here in turn, rather than poll the database's lock."""
-        return self._writing
+        """Writers queue here in turn, rather than poll the database's lock."""
+        return self._turns.turn()
 
     def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:  # noqa: ARG002 - nothing is sent
         return nullcontext()
@@ -163,6 +164,7 @@ class SqliteDialect:
     def close(self) -> None:
         self.engine.dispose()
         self.writing_engine.dispose()
+        self._turns.close()
 
     def is_in(self, column: Any, parameter: str) -> Condition:
         rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))
@@ -273,7 +275,7 @@ class SqliteDialect:
     def _indexing(self) -> Iterator[Connection]:
         """A transaction that sorts in files, and a part of it in a thread beside. Raises StoreUnavailable."""
         try:
-            with self.writing_engine.connect() as connection:
+            with self.turn(), self.writing_engine.connect() as connection:
                 for pragma in _SORTING:
                     connection.exec_driver_sql(pragma)
                 connection.exec_driver_sql(self.begin_write)

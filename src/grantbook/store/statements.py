@@ -112,7 +112,7 @@ class Dialect(Protocol):
         """Whether writers take turns on the row of an organization's head, rather than on the whole database."""
 
     def turn(self) -> AbstractContextManager[Any]:
-        """Held while this process writes, where it has to take turns with itself."""
+        """Held while this process writes, where writers take turns. Raises StoreUnavailable after a long wait."""
 
     def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:
         """A block of statements that write so many rows and of which nothing is asked back, which may be sent together:
