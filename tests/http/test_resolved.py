@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from grantbook.engine.lists import Reached
+from grantbook.http.platform import access
 from grantbook.model.facts import EntityRef
 from grantbook.service import asking
 from grantbook.service.desk import Desk
@@ -30,7 +31,11 @@ def client(desk: Desk) -> httpx.Client:
     return client_of(desk)
 
 
-def test_a_long_answer_holds_everything_once_and_in_order(desk: Desk, client: httpx.Client) -> None:
+@pytest.mark.parametrize("streamed", [MANY, 3 * MANY])
+def test_a_long_answer_holds_everything_once_and_in_order(
+    desk: Desk, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, streamed: int
+) -> None:
+    monkeypatch.setattr(access, "_STREAMED", streamed)
     tenant = Tenant.found(desk)
     person = tenant.person()
     refs = [EntityRef("vector_store", f"vs_{number:05}") for number in range(MANY)]

@@ -17,7 +17,7 @@ from grantbook.service import asking, decisions, gates, grants, overview
 from grantbook.service.desk import Reading, Writing
 
 routes = router("Access grants")
-_STREAMED: Final = 1_000
+_STREAMED: Final = 5_000
 
 
 def new_grant(body: requests.BulkGrantEntry) -> grants.NewGrant:
