@@ -47,6 +47,7 @@ def test_a_long_answer_holds_everything_once_and_in_order(
     for _ in range(2):  # made, then kept
         answer = client.get(f"{tenant.path}/users/{person.user_id}/resolved-access")
         assert answer.status_code == 200
+        assert ("Content-Length" in answer.headers) == (streamed > 2 * MANY)
         told = answer.json()
         found = [EntityRef(each["entity_type"], each["entity_id"]) for each in told["entities"]]
         assert found == sorted(refs)

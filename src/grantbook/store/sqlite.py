@@ -87,7 +87,7 @@ class SqliteDialect:
         self.engine = _engine(url, _READER_KIB, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
         self.has_own_schema = False
-        self._turns = Turns(path, _BUSY_TIMEOUT_S)
+        self._turns = Turns(path)
         self._checkpoints: SimpleQueue[bool] | None = None
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
