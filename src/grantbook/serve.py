@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from grantbook.bootstrap import load_vocabulary, open_desk, require_database, re
 from grantbook.connection import GRACE_S, Connection
 from grantbook.http.app import create_app
 from grantbook.http.middleware import App
-from grantbook.model.errors import StoreUnavailable
+from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.limits import MEBIBYTE
 from grantbook.service.desk import Desk
 from grantbook.service.key_uses import FLUSH_EVERY_S
@@ -55,7 +56,11 @@ def serve(settings: Settings) -> None:
 def application() -> App:
     """The application of one process, on the settings that `serve` handed on."""
     settings = msgspec.convert(msgspec.json.decode(os.environ[_HANDED_ON]), Settings)
-    desk = _desk(settings)
+    try:
+        require_database(settings.database)  # it may be gone since: an empty one would know no key
+        desk = _desk(settings)
+    except ConfigurationError as error:
+        sys.exit(f"grantbook: {error}")
     app = create_app(desk, public_url=settings.url, metrics=settings.metrics)
 
     @asynccontextmanager

@@ -176,6 +176,21 @@ def test_no_error_is_swallowed() -> None:
     ] == []
 
 
+def test_nothing_is_sent_from_within_a_reading() -> None:
+    """Who takes a streamed answer may be slow, and would hold the state of the database that is read, and its log."""
+    yields = {
+        module.at(node, "yield")
+        for module in modules()
+        if module.room == "http"
+        for block in ast.walk(module.tree)
+        if isinstance(block, ast.With) and any(".reading(" in ast.unparse(item.context_expr) for item in block.items)
+        for node in ast.walk(block)
+        if isinstance(node, ast.Yield | ast.YieldFrom)
+    }
+    assert len(yields) == 1, yields  # that of `Exchange.reading` itself
+    assert all(place.startswith("http/exchange.py") for place in yields)
+
+
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     return isinstance(handler.type, ast.Name) and handler.type.id in {"Exception", "BaseException"}
 

@@ -7,10 +7,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import asdict
 
+import msgspec
 import pytest
 
+from grantbook import serve
 from grantbook.cli.errors import Exit
+from grantbook.settings import Settings
 from tests.cli.conftest import TIMEOUT_S, Shell
 
 
@@ -41,6 +45,16 @@ def test_the_server_answers_until_it_is_interrupted(demo: Shell) -> None:
     finally:
         server.kill()
         server.wait()
+
+
+def test_a_process_that_is_started_again_makes_no_empty_book(demo: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a worker that died: it would tell everybody that their key is unknown."""
+    gone = demo.directory / "gone.db"
+    settings = Settings(database=f"sqlite:///{gone}")
+    monkeypatch.setenv(serve._HANDED_ON, msgspec.json.encode(asdict(settings)).decode())
+    with pytest.raises(SystemExit, match="there is no database"):
+        serve.application()
+    assert not gone.exists()
 
 
 def test_without_the_server_packages_it_says_what_to_install(shell: Shell) -> None:

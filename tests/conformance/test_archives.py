@@ -161,14 +161,14 @@ def test_life_goes_on_after_a_restoration(store: Store, original: Archive) -> No
     present, there = store.present(), 0
     before = present.version()
     with present.reading():
-        assert present.revision(ORGANIZATION) == 0
+        assert present.tip(ORGANIZATION)[0] == 0
     with store.restoring(ORGANIZATION) as restoration:
         bring(original, restoration)
     version = present.version()
     assert version != before
     assert present.has_moved(ORGANIZATION, version=before, revision=there)
     with present.reading():
-        assert present.revision(ORGANIZATION) == 5
+        assert present.tip(ORGANIZATION)[0] == 5
     assert withdraw(store, ORGANIZATION, [member("usr_3")]) == 6
     chain = Chain(ORGANIZATION)
     for change in store.changes(ORGANIZATION):

@@ -306,3 +306,25 @@ def _lose_the_transaction(store: SqlStore) -> None:
             raise InterruptedError
         with suppress(StoreUnavailable), block.transaction(ORGANIZATION, AUTHOR) as book:
             book.add(member("usr_2"), "added")
+
+
+@pytest.mark.parametrize("taken_by", ["a copy", "nothing"])
+def test_nothing_is_written_once_another_file_has_the_name(
+    file: Path, url: str, taken_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy, aside = file.with_name("copy.db"), file.with_name("aside.db")
+    store = open_sqlite(url, FakeClock())
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    with closing(sqlite3.connect(file)) as there, closing(sqlite3.connect(copy)) as here:
+        there.backup(here)
+    file.rename(aside)
+    if taken_by == "a copy":
+        copy.rename(file)
+    with pytest.raises(StoreUnavailable):
+        deposit(store, ORGANIZATION, [member("usr_2")])
+    assert str(file) in caplog.text
+    aside.rename(file)
+    deposit(store, ORGANIZATION, [member("usr_3")])
+    assert store.head(ORGANIZATION).revision == 2
+    history.verify(store, ORGANIZATION)
+    store.close()

@@ -15,6 +15,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from grantbook.model.errors import StoreUnavailable
 from grantbook.store import turns as module
 from grantbook.store.sqlite import open_sqlite
 from grantbook.store.turns import Turns
@@ -164,6 +165,19 @@ def test_a_suspended_process_is_not_waited_for_for_long(book: Path, turns: Turns
         with turns.turn():
             pass
     assert monotonic() - asked < 0.1 * 100
+
+
+def test_a_thread_waits_for_others_no_longer_than_for_a_while(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_WITHIN_S", 0.1)
+
+    def write() -> None:
+        with turns.turn():
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with turns.turn(), pytest.raises(StoreUnavailable):
+            pool.submit(write).result()
+        pool.submit(write).result()
 
 
 def test_to_close_waits_for_the_turn(book: Path, turns: Turns) -> None:

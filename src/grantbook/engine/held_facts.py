@@ -37,6 +37,7 @@ class News(NamedTuple):
     after: int
     after_line: int
     revision: int
+    tip_hash: str
     line: int
     notices: Sequence[Notice] | None
     is_deleted: bool
@@ -54,6 +55,7 @@ class HeldFacts:
     def __init__(self, cache: "FactCache", organization_id: str) -> None:
         self.id = organization_id
         self.revision = -1
+        self.tip_hash = ""
         self.version = -1
         self.line = -1
         self.epoch = next(_EPOCHS)
@@ -181,7 +183,7 @@ class HeldFacts:
                 if notice.kind in _ABOUT_RIGHTS:
                     self.epoch = next(_EPOCHS)
             self.lists.apply(news.notices)
-        self.revision, self.line = news.revision, news.line
+        self.revision, self.tip_hash, self.line = news.revision, news.tip_hash, news.line
 
     def _forget(self, *, is_deleted: bool) -> None:
         self._users, self._older_users, self._entities, self._older_entities = {}, {}, {}, {}
@@ -245,7 +247,8 @@ class HeldFacts:
 
     def start_from(self, others: "HeldFacts", pairs: Sequence[Pair]) -> None:
         """Stand where others do, with what they hold about these pairs."""
-        self.revision, self.line, self.is_deleted = others.revision, others.line, others.is_deleted
+        self.revision, self.tip_hash = others.revision, others.tip_hash
+        self.line, self.is_deleted = others.line, others.is_deleted
         self._groups.add(others._groups)
         users = {user_id: others._user(user_id) for user_id, _ in pairs}
         self._users = {user_id: user for user_id, user in users.items() if user is not None}

@@ -502,16 +502,17 @@ class OrganizationFacts(HeldFacts):
 
     def _news(self) -> News | None:
         present = self._present
-        revision, line = present.revision(self.id), present.line()
-        if revision == self.revision and line == self.line:
+        (revision, tip_hash), line = present.tip(self.id), present.line()
+        if (revision, tip_hash, line) == (self.revision, self.tip_hash, self.line):
             return None
         notices: Sequence[Notice] | None = None
-        if 0 <= self.revision < revision and line == self.line:
+        grew = 0 <= self.revision < revision and line == self.line
+        if grew and present.has_had(self.id, self.revision, self.tip_hash):
             notices = present.notices(self.id, after=self.revision, limit=_MAX_NOTICES + 1)
             if not 0 < len(notices) <= _MAX_NOTICES or any(notice.kind not in self._apply for notice in notices):
                 notices = None
         is_deleted = present.is_deleted(self.id) if notices is None else self.is_deleted
-        return News(self.revision, self.line, revision, line, notices, is_deleted)
+        return News(self.revision, self.line, revision, tip_hash, line, notices, is_deleted)
 
 
 def _ids_of(names: Iterable[str]) -> set[str]:

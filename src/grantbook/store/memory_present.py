@@ -59,8 +59,12 @@ class MemoryPresent:
         with self._store.lock:
             yield self._store.commits
 
-    def revision(self, organization_id: str) -> int:
-        return self._store.head(organization_id).revision
+    def tip(self, organization_id: str) -> tuple[int, str]:
+        head = self._store.head(organization_id)
+        return head.revision, head.hash
+
+    def has_had(self, organization_id: str, revision: int, tip_hash: str) -> bool:  # noqa: ARG002 - it has one history
+        return True
 
     def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
         found = list(self._store.changes(organization_id, after=after))[:limit]
@@ -119,7 +123,7 @@ class MemoryPresent:
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
         with self.reading():
             standing, outline = self.standing(organization_id, user_id), self.outline(organization_id, entity)
-            return Glance(self.revision(organization_id), standing, outline)
+            return Glance(self.tip(organization_id)[0], standing, outline)
 
     def glance_at_groups(
         self, organization_id: str, department_ids: Collection[str], role_ids: Collection[str]
@@ -129,20 +133,20 @@ class MemoryPresent:
                 self.departments(organization_id, department_ids),
                 self.roles(organization_id, role_ids),
             )
-            return GlanceAtGroups(self.revision(organization_id), departments, roles)
+            return GlanceAtGroups(self.tip(organization_id)[0], departments, roles)
 
     def glance_at_outlines(
         self, organization_id: str, entities: Collection[EntityRef]
     ) -> tuple[int, dict[tuple[str, str], list[Outline]]]:
         with self.reading():
-            return self.revision(organization_id), self.outlines(organization_id, entities)
+            return self.tip(organization_id)[0], self.outlines(organization_id, entities)
 
     def glance_at_grants(
         self, organization_id: str, entities: Sequence[EntityRef], grantee_ids: Collection[str]
     ) -> tuple[int, list[list[GrantRow]]]:
         with self.reading():
             found = self.grants_to_each(organization_id, entities, grantee_ids)
-            return self.revision(organization_id), found
+            return self.tip(organization_id)[0], found
 
     def grants_to(self, organization_id: str, entity: EntityRef, grantee_ids: Collection[str]) -> list[GrantRow]:
         where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_id": set(grantee_ids)}

@@ -245,8 +245,12 @@ class Present(Protocol):
         """One state for every question within it, by the number that `version` has for that state; negative where
         a store cannot tell it. Raises StoreUnavailable."""
 
-    def revision(self, organization_id: str) -> int:
-        """The newest revision; 0 for an unknown organization."""
+    def tip(self, organization_id: str) -> tuple[int, str]:
+        """The newest revision and its hash; 0 for an unknown organization."""
+
+    def has_had(self, organization_id: str, revision: int, tip_hash: str) -> bool:
+        """Whether that revision had this hash: a file may be restored under the same line, and go on from there. A
+        server has another line then."""
 
     def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
         """The first changes of the revisions after `after`, oldest first."""

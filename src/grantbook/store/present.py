@@ -16,6 +16,7 @@ from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
     EntityRef,
 )
+from grantbook.store.history import NO_HASH
 from grantbook.store.port import (
     EdgeRow,
     GivenRow,
@@ -62,9 +63,12 @@ class SqlPresent(ABC):
     def reading(self) -> "_Reading":
         return self._reading
 
-    def revision(self, organization_id: str) -> int:
-        found = self._rows("revision", organization_id)
-        return int(found[0][0]) if found else 0
+    def tip(self, organization_id: str) -> tuple[int, str]:
+        found = self._rows("tip", organization_id)
+        return (int(found[0][0]), str(found[0][1])) if found else (0, NO_HASH)
+
+    def has_had(self, organization_id: str, revision: int, tip_hash: str) -> bool:
+        return not self.is_local or revision == 0 or (tip_hash,) in self._rows("hash", organization_id, revision)
 
     def notices(self, organization_id: str, *, after: int, limit: int) -> list[Notice]:
         return [Notice(*row) for row in self._rows("notices", organization_id, after, limit)]

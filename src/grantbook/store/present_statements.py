@@ -21,6 +21,7 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
+from grantbook.store import record
 from grantbook.store.port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
@@ -71,7 +72,8 @@ class PresentStatements:
         self._prepared = self._of_dialects.setdefault(type(dialect), {})
         grant = "tenant", "type", "entity"
         self._made: Final[dict[str, tuple[Callable[[int], Any], tuple[str, ...]]]] = {
-            "revision": (self._revision, ("tenant",)),
+            "tip": (self._tip, ("tenant",)),
+            "hash": (self._hash, ("tenant", "wanted")),
             "notices": (self._notices, ("tenant", "after", "limit")),
             "deleted": (self._deleted, ("tenant",)),
             "standing": (self._standing, ("tenant", "id")),
@@ -117,8 +119,11 @@ class PresentStatements:
             found = self._prepared[name, count] = _Statement(self._dialect.engine, make(count), names)
         return found
 
-    def _revision(self, _: int) -> Any:
-        return select(heads.c.revision).where(_tenant(heads))
+    def _tip(self, _: int) -> Any:
+        return select(heads.c.revision, heads.c.hash).where(_tenant(heads))
+
+    def _hash(self, _: int) -> Any:
+        return record.last_hash()
 
     def _notices(self, _: int) -> Any:
         return (

@@ -195,7 +195,7 @@ class Session:
         except self._dialect.aborts as error:
             raise TransactionAborted from error
         except self._dialect.errors as error:
-            if isinstance(error, self._dialect.denials):
-                _log.error("the database does not let its user do that: %s", error)
+            if isinstance(error, self._dialect.denials) and not self._dialect.is_busy(error):
+                _log.error("the database refuses: %s", error)
             self._error = error
             raise StoreUnavailable from error

@@ -1,8 +1,9 @@
 """The book in one SQLite file: WAL, `synchronous=FULL` (an acknowledged write survives power loss), `BEGIN IMMEDIATE`
 for writes, one connection a thread from the pool."""
 
+import logging
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import chain
@@ -41,6 +42,7 @@ from grantbook.store.statements import Condition, Prepared
 from grantbook.store.tables import GRAMS, LATE_INDEXES, changes, metadata
 from grantbook.store.turns import Turns
 
+_log = logging.getLogger(__name__)
 _SHARED: Final = ("organization_id", "revision", "at", "actor_id", "api_key_id", "trace_id", "reason")
 _OWN: Final = tuple(column.name for column in changes.c if column.name not in _SHARED)
 _OURS: Final = {changes.name, "alembic_version"}
@@ -48,7 +50,7 @@ _OURS: Final = {changes.name, "alembic_version"}
 _AT_ONCE: Final = 20
 _GRAM: Final = 3
 _GRAMS_ASKED: Final = 30
-_BUSY_TIMEOUT_S: Final = 30
+_BUSY_TIMEOUT_S: Final = 10
 _READER_KIB: Final = 1_024  # for each connection; the file itself is mapped, or its first 2 GiB
 _WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
 _WRITER_CACHE: Final = f"PRAGMA cache_size=-{_WRITER_KIB}"
@@ -57,12 +59,14 @@ _SORTING: Final = ("PRAGMA temp_store=FILE", "PRAGMA threads=2", "PRAGMA cache_s
 """The smaller the cache is, the more of the sorting goes to the threads: a fifth less time than with the writer's."""
 _CHECKPOINT_AFTER: Final = "PRAGMA wal_autocheckpoint"
 _CHECKPOINT_PAGES: Final = 1_000  # as SQLite has it
+_LOG_BYTES: Final = 134_217_728  # of the log beside the file, once it is begun anew after a long reader has ended
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
     "PRAGMA mmap_size=2147418112",
+    f"PRAGMA journal_size_limit={_LOG_BYTES}",
     _TEMPORARY,
 )
 
@@ -73,7 +77,7 @@ class SqliteDialect:
     errors = (sqlite3.Error, SQLAlchemyError)
     integrity_errors = (sqlite3.IntegrityError,)
     aborts = ()
-    denials = ()
+    denials = (sqlite3.DatabaseError,)
     unaskable = ()
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
@@ -84,8 +88,9 @@ class SqliteDialect:
         path = path_of(url)
         require_ours(path)
         self._path = path
-        self.engine = _engine(url, _READER_KIB, connections=64)
-        self.writing_engine = _engine(url, _WRITER_KIB, connections=1)
+        self._file: tuple[int, int] | None = None
+        self.engine = _engine(url, _READER_KIB, self.require_own_file, connections=64)
+        self.writing_engine = _engine(url, _WRITER_KIB, self.require_own_file, connections=1)
         self.has_own_schema = False
         self._turns = Turns(path)
         self._checkpoints: SimpleQueue[bool] | None = None
@@ -96,7 +101,21 @@ class SqliteDialect:
 
     def turn(self) -> AbstractContextManager[Any]:
         """Writers queue here in turn, rather than poll the database's lock."""
+        self.require_own_file()
         return self._turns.turn()
+
+    def require_own_file(self) -> None:
+        """Raises StoreUnavailable where the path names another file than the first time, or none: what is written with
+        the log of one into the other destroys it."""
+        try:
+            found = Path(self._path).stat()
+        except OSError as error:
+            _log.error("the database file %s is gone: put it back, or restart", self._path)
+            raise StoreUnavailable from error
+        self._file = self._file or (found.st_dev, found.st_ino)
+        if self._file != (found.st_dev, found.st_ino):
+            _log.error("another file has taken the place of the database %s: restart", self._path)
+            raise StoreUnavailable
 
     def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:  # noqa: ARG002 - nothing is sent
         return nullcontext()
@@ -335,7 +354,7 @@ def require_ours(path: str) -> None:
         raise ConfigurationError(f"the database file {path} holds the tables of another application: name another file")
 
 
-def _engine(url: str, cache_kib: int, *, connections: int) -> Engine:
+def _engine(url: str, cache_kib: int, require_own_file: Callable[[], None], *, connections: int) -> Engine:
     engine = create_engine(
         url,
         pool_size=connections,
@@ -345,6 +364,7 @@ def _engine(url: str, cache_kib: int, *, connections: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
+        require_own_file()
         cursor = connection.cursor()
         for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{cache_kib}"):
             cursor.execute(pragma)

@@ -90,7 +90,7 @@ class Dialect(Protocol):
 
     @property
     def denials(self) -> tuple[type[Exception], ...]:
-        """Those that say that the user of the database may not do this, which trying again does not change."""
+        """Those that trying again does not change, until somebody sees to it: a missing right, a full disk."""
 
     @property
     def aborts(self) -> tuple[type[Exception], ...]:

@@ -19,6 +19,8 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import Final
 
+from grantbook.model.errors import StoreUnavailable
+
 if sys.platform != "win32":
     import fcntl
 
@@ -30,6 +32,8 @@ _SPELL_S: Final = 0.01
 _PATIENCE_S: Final = 5
 """Longer than others have the turn, unless they are suspended, or make indexes."""
 _PAUSE_S: Final = 60
+_PATIENCE_WITHIN_S: Final = 10
+"""Whoever waits keeps a thread that others could be answered by."""
 _log = logging.getLogger(__name__)
 
 
@@ -45,14 +49,21 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """A block in which no other thread of the store has the turn, and no other process that was worth the wait."""
-        with self._own:
+        """A block in which no other thread of the store has the turn, and no other process that was worth the wait.
+
+        Raises StoreUnavailable where the threads before this one take too long.
+        """
+        if not self._own.acquire(timeout=_PATIENCE_WITHIN_S):
+            raise StoreUnavailable
+        try:
             file = self._take()
             try:
                 yield
             finally:
                 if file is not None:
                     _unlock(file, _WRITER)
+        finally:
+            self._own.release()
 
     def close(self) -> None:
         """After the turn that is under way."""

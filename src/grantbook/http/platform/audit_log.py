@@ -129,7 +129,8 @@ def export_audit_log(organization_id: str, exchange: Exchanged, filters: Filtere
         while not is_last and place is not None:
             with exchange.reading(organization_id) as later:
                 found = audit.chunk(later, filters, before=place, limit=CHUNK)
-                yield rendering.csv_lines(rendering.entries(later, found))
+                lines = rendering.csv_lines(rendering.entries(later, found))
+            yield lines  # not within the reading: whoever takes them may be slow
             place, is_last = _place(found), len(found) < CHUNK
 
     if _wants_json(request):
