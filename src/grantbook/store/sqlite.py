@@ -89,6 +89,7 @@ class SqliteDialect:
         require_ours(path)
         self._path = path
         self._file: tuple[int, int] | None = None
+        self._is_own = True
         self.engine = _engine(url, _READER_KIB, self.require_own_file, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, self.require_own_file, connections=1)
         self.has_own_schema = False
@@ -107,15 +108,20 @@ class SqliteDialect:
     def require_own_file(self) -> None:
         """Raises StoreUnavailable where the path names another file than the first time, or none: what is written with
         the log of one into the other destroys it."""
-        try:
+        file = None
+        with suppress(OSError):
             found = Path(self._path).stat()
-        except OSError as error:
-            _log.error("the database file %s is gone: put it back, or restart", self._path)
-            raise StoreUnavailable from error
-        self._file = self._file or (found.st_dev, found.st_ino)
-        if self._file != (found.st_dev, found.st_ino):
-            _log.error("another file has taken the place of the database %s: restart", self._path)
-            raise StoreUnavailable
+            file = found.st_dev, found.st_ino
+            self._file = self._file or file
+        was_own, self._is_own = self._is_own, file is not None and file == self._file
+        if self._is_own:
+            return
+        if was_own:
+            _log.error(
+                "%s is not the file that was opened: put that back; or stop, remove %s-wal and %s-shm, and start anew",
+                *[self._path] * 3,
+            )
+        raise StoreUnavailable
 
     def at_once(self, cursor: Any, rows: int) -> AbstractContextManager[Any]:  # noqa: ARG002 - nothing is sent
         return nullcontext()
