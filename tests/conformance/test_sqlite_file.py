@@ -328,3 +328,17 @@ def test_nothing_is_written_once_another_file_has_the_name(
     assert store.head(ORGANIZATION).revision == 2
     history.verify(store, ORGANIZATION)
     store.close()
+
+
+def test_a_process_may_go_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    store = open_sqlite(f"sqlite:///{file.name}", FakeClock())
+    monkeypatch.chdir("/")
+    deposit(store, ORGANIZATION, [member("usr_1")])
+    present = store.present()
+    versions = {present.version()}
+    deposit(store, ORGANIZATION, [member("usr_2")])
+    assert present.version() not in versions
+    present.close()
+    store.close()
+    assert sorted(path.name for path in file.parent.iterdir()) == ["book.db", "book.db-turn"]

@@ -87,13 +87,13 @@ class SqliteDialect:
     def __init__(self, url: str) -> None:
         path = path_of(url)
         require_ours(path)
-        self._path = path
+        self._path = str(Path(path).absolute())  # as the engine has it, wherever the process goes
         self._file: tuple[int, int] | None = None
         self._is_own = True
         self.engine = _engine(url, _READER_KIB, self.require_own_file, connections=64)
         self.writing_engine = _engine(url, _WRITER_KIB, self.require_own_file, connections=1)
         self.has_own_schema = False
-        self._turns = Turns(path)
+        self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
