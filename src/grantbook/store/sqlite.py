@@ -11,6 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic, sleep
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +52,7 @@ _AT_ONCE: Final = 20
 _GRAM: Final = 3
 _GRAMS_ASKED: Final = 30
 _BUSY_TIMEOUT_S: Final = 10
+_POLL_S: Final = 0.01
 _READER_KIB: Final = 1_024  # for each connection; the file itself is mapped, or its first 2 GiB
 _WRITER_KIB: Final = 65_536  # for the one that writes: what a transaction changed stays in memory until it ends
 _WRITER_CACHE: Final = f"PRAGMA cache_size=-{_WRITER_KIB}"
@@ -61,7 +63,6 @@ _CHECKPOINT_AFTER: Final = "PRAGMA wal_autocheckpoint"
 _CHECKPOINT_PAGES: Final = 1_000  # as SQLite has it
 _LOG_BYTES: Final = 134_217_728  # of the log beside the file, once it is begun anew after a long reader has ended
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}",
@@ -372,8 +373,22 @@ def _engine(url: str, cache_kib: int, require_own_file: Callable[[], None], *, c
     def set_up(connection: Any, _: Any) -> None:
         require_own_file()
         cursor = connection.cursor()
+        _set_wal(cursor)
         for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{cache_kib}"):
             cursor.execute(pragma)
         cursor.close()
 
     return engine
+
+
+def _set_wal(cursor: sqlite3.Cursor) -> None:
+    """SQLite itself waits for nobody there, where several make a file at once."""
+    until = monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+        sleep(_POLL_S)
