@@ -99,7 +99,7 @@ class SqliteDialect:
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
     def is_busy(self, error: BaseException) -> bool:
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says which kind of it
+        return _is_busy(error)
 
     def turn(self) -> AbstractContextManager[Any]:
         """Writers queue here in turn, rather than poll the database's lock."""
@@ -389,6 +389,10 @@ def _set_wal(cursor: sqlite3.Cursor) -> None:
             cursor.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+            if not _is_busy(error) or monotonic() > until:
                 raise
         sleep(_POLL_S)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says which kind of it
