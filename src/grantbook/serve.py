@@ -3,10 +3,13 @@
 import asyncio
 import gc
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Final
 
 import msgspec
@@ -69,6 +72,7 @@ def application() -> App:
             # A thread may need a second connection, to look something up within a reading.
             to_thread.current_default_thread_limiter().total_tokens = settings.connections // 2
         flushing = asyncio.create_task(_flush_now_and_then(desk))
+        Thread(target=_stop_without_parent, daemon=True).start()
         yield
         flushing.cancel()
         with suppress(StoreUnavailable):
@@ -89,6 +93,13 @@ def _desk(settings: Settings) -> Desk:
         staleness_ms=settings.staleness_ms,
         replica=settings.replica,
     )
+
+
+def _stop_without_parent() -> None:
+    """Where the process that started the workers was killed, nobody would stop them, and they would keep the port."""
+    if parent := parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _flush_now_and_then(desk: Desk) -> None:

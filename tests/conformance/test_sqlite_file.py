@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, event
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
-from grantbook.store import history
+from grantbook.store import history, session
 from grantbook.store.migrations import migrate
 from grantbook.store.port import Lookup, Store, StoredResponse
 from grantbook.store.schema import Schema
@@ -306,6 +306,28 @@ def _lose_the_transaction(store: SqlStore) -> None:
             raise InterruptedError
         with suppress(StoreUnavailable), block.transaction(ORGANIZATION, AUTHOR) as book:
             book.add(member("usr_2"), "added")
+
+
+def test_why_it_refuses_is_told_once_a_minute(
+    url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = open_sqlite(url, FakeClock()), [1_000.0]
+    monkeypatch.setattr(session, "_told", {})
+    monkeypatch.setattr(session, "monotonic", lambda: now[0])
+    store._dialect.writing_engine.dispose()
+    event.listen(
+        store._dialect.writing_engine,
+        "connect",
+        lambda connection, _: connection.execute("PRAGMA max_page_count=1"),  # it may not grow
+    )
+    told = []
+    for later in (0, 1, 58, 1):
+        now[0] += later
+        with pytest.raises(StoreUnavailable):
+            deposit(store, ORGANIZATION, [member(f"usr_{number}") for number in range(1_000)])
+        told.append(caplog.text.count("the database refuses: database or disk is full"))
+    assert told == [1, 1, 1, 2]
+    store.close()
 
 
 @pytest.mark.parametrize("taken_by", ["a copy", "nothing"])

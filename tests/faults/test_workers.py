@@ -41,6 +41,15 @@ def test_writes_of_two_processes_take_turns(server: Server) -> None:
     assert "database is locked" not in server.log.read_text()
 
 
+def test_no_process_goes_on_when_the_one_that_started_them_is_killed(server: Server) -> None:
+    workers = [psutil.Process(pid) for pid in cpu_of_workers(server)]
+    server.process.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert (len(gone), alive) == (2, [])
+    assert not server.listens()
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_one_idempotency_key_is_used_once_by_both(server: Server) -> None:
     tenant = Tenant.found(server.desk)
     body = {"email": "kim@example.org", "send_invitation": False}

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from time import monotonic
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
@@ -15,6 +16,10 @@ V_contra = TypeVar("V_contra", contravariant=True)
 _log = logging.getLogger(__name__)
 _KEPT = "grantbook_kept"
 """Marks a connection that was used before: then it may have broken since."""
+_QUIET_S: Final = 60
+_MOST_TOLD: Final = 20
+_told: Final[dict[str, float]] = {}
+"""Until when which reason is not told again."""
 
 
 class Bindable(Protocol[V_contra]):
@@ -196,6 +201,17 @@ class Session:
             raise TransactionAborted from error
         except self._dialect.errors as error:
             if isinstance(error, self._dialect.denials) and not self._dialect.is_busy(error):
-                _log.error("the database refuses: %s", error)
+                _tell_refusal(str(error))
             self._error = error
             raise StoreUnavailable from error
+
+
+def _tell_refusal(reason: str) -> None:
+    """Not again within a minute: where a disk is full, every write is refused."""
+    now = monotonic()
+    if now < _told.get(reason, 0):
+        return
+    if len(_told) >= _MOST_TOLD:
+        _told.clear()
+    _told[reason] = now + _QUIET_S
+    _log.error("the database refuses: %s", reason)
