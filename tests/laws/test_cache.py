@@ -322,7 +322,8 @@ def test_a_new_connection_does_not_take_what_is_held_for_what_is_new(tmp_path: P
     world = crowd(3)
     other = open_sqlite(url, FakeClock())
     deposit(other, world.organization_id, world.facts)
-    cache = FactCache(open_sqlite(url, FakeClock()), BUILT_IN, 1 << 30)
+    store = open_sqlite(url, FakeClock())
+    cache = FactCache(store, BUILT_IN, 1 << 30)
     require_agreement(cache, world, NOW, 1)
     cache.present._connection.driver_connection.close()  # type: ignore[attr-defined]
     withdraw(other, world.organization_id, world.grants)
@@ -330,6 +331,8 @@ def test_a_new_connection_does_not_take_what_is_held_for_what_is_new(tmp_path: P
         pass
     require_agreement(cache, world.with_facts(fact for fact in world.facts if fact not in world.grants), NOW, 1)
     cache.close()
+    store.close()
+    other.close()
 
 
 def test_a_load_that_failed_is_not_taken_for_an_answer(tmp_path: Path) -> None:

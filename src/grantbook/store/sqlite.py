@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any, Final
+from weakref import WeakSet
 
 import msgspec
 from sqlalchemy import (
@@ -96,6 +97,7 @@ class SqliteDialect:
         self.has_own_schema = False
         self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
+        self._presents: WeakSet[SqlitePresent] = WeakSet()
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
     def is_busy(self, error: BaseException) -> bool:
@@ -175,7 +177,9 @@ class SqliteDialect:
         return Prepared(self.engine, insert(changes).from_select([each.name for each in changes.c], select(*columns)))
 
     def present(self) -> SqlitePresent:
-        return SqlitePresent(self, self._path)
+        made = SqlitePresent(self, self._path)
+        self._presents.add(made)
+        return made
 
     def announce(self, cursor: Any, organization_id: str, revision: int) -> None:
         """Nothing: the file itself tells that it was written."""
@@ -188,6 +192,8 @@ class SqliteDialect:
         return None
 
     def close(self) -> None:
+        for each in self._presents:
+            each.close()
         self.engine.dispose()
         self.writing_engine.dispose()
         self._turns.close()
@@ -323,8 +329,11 @@ def open_sqlite(url: str, clock: Clock) -> SqlStore:
         dialect.has_own_schema = migrate(dialect.engine).is_current  # a later one may have other indexes
         if dialect.has_own_schema:
             dialect.make_indexes()  # a process may have been killed while it filled the book
-    except DBAPIError as error:
-        raise ConfigurationError(f"cannot use the database file {path_of(url)}: {error.orig}") from error
+    except BaseException as error:
+        dialect.close()
+        if isinstance(error, DBAPIError):
+            raise ConfigurationError(f"cannot use the database file {path_of(url)}: {error.orig}") from error
+        raise
     return SqlStore(dialect, clock)
 
 
