@@ -14,7 +14,7 @@ from grantbook.store.memory import MemoryStore
 from grantbook.store.port import Store
 from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import open_sqlite
-from tests import citus, postgres, statements
+from tests import citus, postgres, statements, unclosed
 from tests.worlds import FakeClock
 
 
@@ -61,6 +61,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def pytest_configure(config: pytest.Config) -> None:
     """Before there are workers of xdist, which have `workerinput`."""
     statements.inspect_all()
+    unclosed.warn()
     if not hasattr(config, "workerinput"):
         postgres.begin_session()
 
