@@ -58,7 +58,8 @@ class Grantbook:
     """A book of grants in a database: `sqlite:///path`, or `memory:` for a trial that nothing outlives.
 
     Facts that decide about access are kept in memory, in at most about `cache_mb` MiB; 0 keeps none, and the answers
-    are the same. Safe to share between threads. Raises ConfigurationError for a database that cannot be used.
+    are the same. Safe to share between threads. Raises ConfigurationError for a database that cannot be used; and
+    everything does in a process that was forked since, which opens a book of its own.
     """
 
     def __init__(

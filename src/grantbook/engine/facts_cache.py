@@ -11,7 +11,7 @@ than that. What is not there is held too. Memory is bounded: what no question to
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 from types import TracebackType
 from typing import Final, Self
 
@@ -42,7 +42,6 @@ class FactCache:
         self.rotations = 0
         self._max_bytes = max_bytes
         self._organizations: dict[str, OrganizationFacts] = {}
-        self._lock = Lock()
         self._version = -1
         self.may_load = True
         self._is_full = False
@@ -119,17 +118,18 @@ class FactCache:
         Who may not load gets no more than what is held, unless the store answers in microseconds anyway.
         Raises StoreUnavailable.
         """
+        present = self.present
         if waits:
-            self._lock.acquire()
-        elif not self._lock.acquire(timeout=_PATIENCE_S):
+            present.lock.acquire()
+        elif not present.lock.acquire(timeout=_PATIENCE_S):
             return False
-        self.may_load = loads or self.present.is_local
+        self.may_load = loads or present.is_local
         self._new = None
-        self._is_full = is_full and not self.present.is_local
+        self._is_full = is_full and not present.is_local
         try:
-            self._version = self.present.version()
+            self._version = present.version()
         except BaseException:
-            self._lock.release()
+            present.lock.release()
             raise
         return True
 
@@ -137,7 +137,7 @@ class FactCache:
         """As `with` ends."""
         if self.spent_bytes > self._max_bytes * _YOUNG_SHARE:
             self._rotate()
-        self._lock.release()
+        self.present.lock.release()
 
     def current(self, organization_id: str, *, at_least: int = 0) -> OrganizationFacts:
         """The facts of an organization, as new as the block that asks, and at the revision if there is one like it.
@@ -176,7 +176,7 @@ class FactCache:
 
     def close(self) -> None:
         """Forget everything and release the connection."""
-        with self._lock:
+        with self.present.lock:
             self._organizations.clear()
             self.present.close()
         for apart in self._apart:

@@ -25,6 +25,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.pq import ExecStatus
 
+from grantbook.store.forks import Process
+
 CHANNEL: Final = "grantbook"
 _LISTEN: Final = f"LISTEN {CHANNEL}".encode()
 _HEARTBEAT: Final = (
@@ -59,15 +61,18 @@ class Feed:
         self._floor = 0
         self._since = 0  # what was heard up to here may be of a database that another has taken the place of
         self._moved: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._process = Process()
         self._lock = Lock()
         self._thread: Thread | None = None
         self._is_closing = False
         self._wake_reader, self._wake_writer = os.pipe()
 
     def version(self) -> int:
-        """Another number whenever something was heard; and each time while it is not known what there is to hear."""
+        """Another number whenever something was heard; and each time while it is not known what there is to hear.
+        Raises ConfigurationError in a forked process."""
         if now_s() < self._good_until:
             return self._version
+        self._process.require()
         with self._lock:
             if self._thread is None and self._staleness_s and not self._is_closing:
                 self._thread = Thread(target=self._follow, name="grantbook-feed", daemon=True)
@@ -110,6 +115,10 @@ class Feed:
                 _, (version, _) = self._moved.popitem(last=False)
                 self._floor = max(self._floor, version)
             self._version += 1  # last: whoever sees it sees the rest
+
+    def give_up(self) -> None:
+        """In a forked process, which the thread is not in."""
+        self._lock, self._thread, self._good_until = Lock(), None, 0.0
 
     def close(self) -> None:
         """End the thread and its connection."""

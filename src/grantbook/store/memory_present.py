@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from grantbook.model.facts import (
@@ -42,6 +43,7 @@ class MemoryPresent:
     is_local = True
 
     def __init__(self, store: "MemoryStore") -> None:
+        self.lock = Lock()
         self._store = store
 
     def version(self) -> int:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
+from threading import Lock
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -224,9 +225,10 @@ class GlanceAtGroups(NamedTuple):
 class Present(Protocol):
     """The newest state of every organization, for a cache of facts: cheap to ask, and to ask whether it moved.
 
-    Everything asked within one `reading` is of one state. Rows may be plain tuples. For one thread at a time.
+    Everything asked within one `reading` is of one state. Rows may be plain tuples. Whoever asks holds the `lock`.
     """
 
+    lock: Lock
     is_local: bool
     """Whether it is always known what was written last, and asking takes microseconds. Otherwise the version lags
     behind the commits of other processes, and questions cross a network."""
@@ -290,8 +292,7 @@ class Present(Protocol):
         """The same for each of the entities, none of them twice, in their order."""
 
     def glance(self, organization_id: str, user_id: str, entity: EntityRef) -> Glance:
-        """All of one state, in one question that is no part of a reading. The revision is negative where it cannot be
-        told, also where the store did not answer."""
+        """All of one state, in a question that is no part of a reading; a negative revision where it did not answer."""
 
     def glance_at_groups(
         self, organization_id: str, department_ids: Collection[str], role_ids: Collection[str]

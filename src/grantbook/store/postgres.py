@@ -40,6 +40,7 @@ from sqlalchemy.types import Text
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import Clock
 from grantbook.model.limits import DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS
+from grantbook.store import forks
 from grantbook.store.feed import CHANNEL, Feed, now_s
 from grantbook.store.migrations import require_usable
 from grantbook.store.postgres_filling import Filling
@@ -133,6 +134,7 @@ class PostgresDialect:
         self.replica_engine = None if replica is None else _pool(replica, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
+        forks.follow(self)
         self.feed = Feed(connector(url), staleness_s)
         self._filling = Filling(self.engine, connector(url))
         self.has_own_schema = False
@@ -172,6 +174,20 @@ class PostgresDialect:
         if has_reached:
             self._replica_good_until = position[1]
         return bool(has_reached)
+
+    def is_idle(self) -> bool:
+        """See `forks.Inherited`: nothing is closed anyway."""
+        return True
+
+    def give_up(self, *, closes: bool) -> None:  # noqa: ARG002 - to close a connection would say something on it
+        """See `forks.Inherited`."""
+        for present in self._presents:
+            present.give_up(closes=False)
+        for engine in (self.engine, self.present_engine, self.replica_engine):
+            if engine is not None:
+                forks.keep(engine.pool)
+                engine.dispose(close=False)
+        self.feed.give_up()
 
     def close(self) -> None:
         self.feed.close()
@@ -303,8 +319,11 @@ def _pool(url: str, connections: int, *, overflow: int = 0, limits: Limits = DEF
         connect_args=connect_arguments(limits),
     )
 
+    process = forks.Process()
+
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, args: Any, named: Any) -> _Connection:
+        process.require()
         made = _Connection.connect(*args, **named)
         made.patience_s = limits.patience_s
         return made

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, repeat
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from grantbook.model.errors import StoreUnavailable
 from grantbook.model.facts import (
     EntityRef,
 )
+from grantbook.store import forks
 from grantbook.store.history import NO_HASH
 from grantbook.store.port import (
     EdgeRow,
@@ -47,6 +49,7 @@ class SqlPresent(ABC):
         self._dialect = dialect
         self._statements = PresentStatements(dialect)
         self._reading = _Reading(self)
+        self.lock = Lock()
         self._connection: Any = None
         self._cursor: Any = None
         self._connections = 0
@@ -208,6 +211,11 @@ class SqlPresent(ABC):
     def capabilities(self, organization_id: str) -> list[tuple[str, str]]:
         return self._rows("capabilities", organization_id)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a connection."""
+        return self._connection is not None
+
     def close(self, error: BaseException | None = None) -> None:
         """Give the connection back; after an error it may be broken, and nobody shall get it from the pool."""
         connection, self._connection, self._cursor = self._connection, None, None
@@ -217,6 +225,14 @@ class SqlPresent(ABC):
             connection.close()
         else:
             connection.invalidate(error)
+
+    def give_up(self, *, closes: bool) -> None:
+        """As `forks.Inherited`."""
+        self.lock = Lock()  # whoever held it is not in this process
+        if not closes:
+            forks.keep(self._connection)
+            self._connection = None
+        self.close()
 
     def begin(self) -> int:
         """What comes is read from one state, which has this version. Raises StoreUnavailable.

@@ -37,6 +37,7 @@ from sqlalchemy.sql import table as sql_table
 
 from grantbook.model.errors import ConfigurationError, StoreUnavailable
 from grantbook.model.instants import Clock
+from grantbook.store import forks
 from grantbook.store.migrations import migrate
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite_present import SqlitePresent
@@ -87,7 +88,9 @@ class SqliteDialect:
     replica_engine = None
 
     def __init__(self, url: str) -> None:
+        forks.SQLITE.require()
         path = path_of(url)
+        self._process = forks.Process()
         require_ours(path)
         self._path = str(Path(path).absolute())  # as the engine has it, wherever the process goes
         self._file: tuple[int, int] | None = None
@@ -98,6 +101,7 @@ class SqliteDialect:
         self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
         self._presents: WeakSet[SqlitePresent] = WeakSet()
+        forks.follow(self)
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
 
     def is_busy(self, error: BaseException) -> bool:
@@ -110,7 +114,8 @@ class SqliteDialect:
 
     def require_own_file(self) -> None:
         """Raises StoreUnavailable where the path names another file than the first time, or none: what is written with
-        the log of one into the other destroys it."""
+        the log of one into the other destroys it. Raises ConfigurationError in a forked process."""
+        self._process.require()
         file = None
         with suppress(OSError):
             found = Path(self._path).stat()
@@ -190,6 +195,24 @@ class SqliteDialect:
 
     def heard_revision(self, organization_id: str) -> int | None:  # noqa: ARG002 - there is no replica
         return None
+
+    def is_idle(self) -> bool:
+        """See `forks.Inherited`."""
+        pools: list[Any] = [self.engine.pool, self.writing_engine.pool]
+        asking = any(each.lock.locked() for each in self._presents)
+        return not asking and sum(pool.checkedout() for pool in pools) == sum(each.is_open for each in self._presents)
+
+    def give_up(self, *, closes: bool) -> None:
+        """See `forks.Inherited`."""
+        for present in self._presents:
+            present.give_up(closes=closes)
+        for engine in (self.engine, self.writing_engine):
+            if not closes:
+                forks.keep(engine.pool)
+            engine.dispose(close=closes)
+        self._turns = Turns(self._path)
+        if not closes:
+            forks.SQLITE.lose()
 
     def close(self) -> None:
         for each in self._presents:
@@ -377,6 +400,12 @@ def _engine(url: str, cache_kib: int, require_own_file: Callable[[], None], *, c
         max_overflow=connections,
         connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
     )
+
+    process = forks.Process()
+
+    @event.listens_for(engine, "do_connect")
+    def require_own_process(*_: Any) -> None:
+        process.require()
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
