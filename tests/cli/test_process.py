@@ -1,5 +1,6 @@
 """The process: how it starts, how it ends, and what it says to scripts."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from grantbook import Grantbook
 from grantbook.cli.errors import Exit, run
 from grantbook.model.errors import ValidationFailed, all_errors
 from tests.cli.conftest import Shell
@@ -81,6 +83,19 @@ def test_errors_in_json_mode_are_one_document_on_stderr(shell: Shell) -> None:
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert shown.error["code"] == "USAGE_ERROR"
     assert shown.error["details"]["field"] == "entity_id"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_names_are_shown_in_any_encoding(shell: Shell, encoding: str) -> None:
+    name = "Zo ☃ \N{GRINNING FACE}"
+    with Grantbook("sqlite:///book.db") as book:
+        acme = book.create_organization("Acme", owner_email="zoe@example.org", owner_name=name)
+        acme.register_entity("assistant", "asst_1", name="Help", owner=("user", acme.owner_id))
+    shell.environment.setenv("PYTHONIOENCODING", encoding)
+    table, document = (shell.process("who", "assistant", "asst_1", *flags) for flags in ((), ("--json",)))
+    assert (table.code, document.code, table.err, document.err) == (0, 0, "", "")
+    assert "Zo" in table.out
+    assert json.loads(document.out)["users"][0]["grant_paths"][0]["source_name"] == name
 
 
 def test_every_error_of_the_model_is_one_sentence_and_never_a_denial(capsys: pytest.CaptureFixture[str]) -> None:

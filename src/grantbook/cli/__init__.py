@@ -5,6 +5,7 @@ stderr. The exit code answers scripts: see `errors.Exit`.
 """
 
 import sys
+from io import TextIOWrapper
 
 import click
 
@@ -34,5 +35,11 @@ for _command in (init, serve, demo, check, why, who, what, grants, export, impor
 
 
 def main() -> None:
-    """Run the command that the arguments name, and end the process with its exit code."""
+    """Run the command that the arguments name, and end the process with its exit code.
+
+    What the encoding of a terminal or a pipe does not have is written as Python writes it in a text.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(grantbook, sys.argv[1:]))

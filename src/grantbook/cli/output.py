@@ -1,6 +1,7 @@
 """What goes to stdout: one JSON document, or text that is a table on a terminal and tab-separated elsewhere."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ _UNBOUNDED = 10_000  # columns: a pipe has no edge to wrap at
 
 def print_json(document: Any) -> None:
     """The only thing on stdout in `--json` mode."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")
+    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
