@@ -62,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before there are workers of xdist, which have `workerinput`."""
     statements.inspect_all()
     unclosed.warn()
+    os.environ.pop("PYTHONUNBUFFERED", None)  # the processes of the tests are as those of most users
     if not hasattr(config, "workerinput"):
         postgres.begin_session()
 

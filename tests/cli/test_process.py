@@ -62,6 +62,14 @@ def test_a_denial_is_the_exit_code_of_the_process(demo: Shell) -> None:
     assert demo.process("check", "usr_gina", "admin", "vector_store", "vs_crm").code == 0
 
 
+@pytest.mark.parametrize("flag", ["", "--json"])
+def test_nobody_needs_to_listen(demo: Shell, flag: str) -> None:
+    """An answer is in the exit code too, where there is no stdout at all."""
+    command = f"exec '{sys.executable}' -m grantbook check usr_gina admin vector_store vs_crm {flag} >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (Exit.DONE, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -125,14 +133,21 @@ def test_nothing_but_a_denial_ends_with_1(capsys: pytest.CaptureFixture[str], fa
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-def test_an_answer_that_cannot_be_written_is_a_failure(demo: Shell) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["check", "why", "who", "who --json", "export", "export --history", "--version"])
+def test_an_answer_that_cannot_be_written_is_a_failure(demo: Shell, command: str, unbuffered: str) -> None:
+    demo.environment.setenv("PYTHONUNBUFFERED", unbuffered)  # an empty one counts as none
+    name, *flags = command.split()
+    about = {"check": "usr_gina admin vector_store vs_crm", "who": "vector_store vs_crm"}
+    about["why"] = about["check"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "grantbook", "check", "usr_gina", "admin", "vector_store", "vs_crm"],
+            [sys.executable, "-m", "grantbook", name, *about.get(name, "").split(), *flags],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
     assert done.returncode == Exit.FAILED
-    assert "No space left" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -4,6 +4,7 @@ What a person reads goes to stdout as text, with `--json` as one document in the
 stderr. The exit code answers scripts: see `errors.Exit`.
 """
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -17,6 +18,7 @@ from grantbook.cli.grants import grants
 from grantbook.cli.history import verify
 from grantbook.cli.migrate import migrate
 from grantbook.cli.organizations import init
+from grantbook.cli.output import flush
 from grantbook.cli.server import serve
 from grantbook.cli.transfer import export, import_
 
@@ -42,4 +44,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(grantbook, sys.argv[1:]))
+    code = run(grantbook, sys.argv[1:])
+    try:
+        flush()
+    except OSError:  # told already; Python would try once more at its end, and end with a code of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from grantbook.cli.output import flush
 from grantbook.model.errors import GrantbookError, InvalidLines, ValidationFailed
 
 
@@ -59,6 +60,7 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     """
     try:
         code = command.main(list(arguments), prog_name="grantbook", standalone_mode=False)
+        flush()
     except NoArgsIsHelpError as error:
         error.show()
         return Exit.USAGE

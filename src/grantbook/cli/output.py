@@ -16,8 +16,14 @@ _UNBOUNDED = 10_000  # columns: a pipe has no edge to wrap at
 
 def print_json(document: Any) -> None:
     """The only thing on stdout in `--json` mode."""
-    is_unicode = sys.stdout.encoding.lower().startswith("utf")
+    is_unicode = not sys.stdout or sys.stdout.encoding.lower().startswith("utf")
     click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
+
+
+def flush() -> None:
+    """Raises OSError for what cannot be written. There may be no stdout at all."""
+    if sys.stdout:
+        sys.stdout.flush()
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
