@@ -134,10 +134,10 @@ class PostgresDialect:
         self.replica_engine = None if replica is None else _pool(replica, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
-        forks.follow(self)
         self.feed = Feed(connector(url), staleness_s)
         self._filling = Filling(self.engine, connector(url))
         self.has_own_schema = False
+        forks.follow(self)
 
     def is_busy(self, error: BaseException) -> bool:  # noqa: ARG002 - of the protocol
         """False: nobody waits where a transaction begins."""

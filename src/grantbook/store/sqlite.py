@@ -101,8 +101,8 @@ class SqliteDialect:
         self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
         self._presents: WeakSet[SqlitePresent] = WeakSet()
-        forks.follow(self)
         self._inserts: dict[tuple[str, tuple[str, ...]], Prepared] = {}
+        forks.follow(self)
 
     def is_busy(self, error: BaseException) -> bool:
         return _is_busy(error)
