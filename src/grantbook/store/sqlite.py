@@ -90,7 +90,6 @@ class SqliteDialect:
     def __init__(self, url: str) -> None:
         forks.SQLITE.require()
         path = path_of(url)
-        self._process = forks.Process()
         require_ours(path)
         self._path = str(Path(path).absolute())  # as the engine has it, wherever the process goes
         self._file: tuple[int, int] | None = None
@@ -114,8 +113,7 @@ class SqliteDialect:
 
     def require_own_file(self) -> None:
         """Raises StoreUnavailable where the path names another file than the first time, or none: what is written with
-        the log of one into the other destroys it. Raises ConfigurationError in a forked process."""
-        self._process.require()
+        the log of one into the other destroys it."""
         file = None
         with suppress(OSError):
             found = Path(self._path).stat()
