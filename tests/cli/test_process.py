@@ -14,6 +14,13 @@ from grantbook.model.errors import ValidationFailed, all_errors
 from tests.cli.conftest import Shell
 
 LOADED = "import sys; from grantbook.cli import main; print(*sys.modules)"
+LARGELY_BUFFERED = """
+import io, sys
+small = sys.stdout
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(small.buffer.raw, 1 << 20))
+from grantbook.cli import main
+main()
+"""
 UNWANTED = {"sqlalchemy", "alembic", "fastapi", "starlette", "pydantic", "uvicorn"}
 
 
@@ -133,16 +140,22 @@ def test_nothing_but_a_denial_ends_with_1(capsys: pytest.CaptureFixture[str], fa
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("unbuffered", "python"),
+    [("", ("-m", "grantbook")), ("1", ("-m", "grantbook")), ("", ("-c", LARGELY_BUFFERED))],
+    ids=["buffered", "unbuffered", "largely buffered"],
+)
 @pytest.mark.parametrize("command", ["check", "why", "who", "who --json", "export", "export --history", "--version"])
-def test_an_answer_that_cannot_be_written_is_a_failure(demo: Shell, command: str, unbuffered: str) -> None:
+def test_an_answer_that_cannot_be_written_is_a_failure(
+    demo: Shell, command: str, unbuffered: str, python: tuple[str, ...]
+) -> None:
     demo.environment.setenv("PYTHONUNBUFFERED", unbuffered)  # an empty one counts as none
     name, *flags = command.split()
     about = {"check": "usr_gina admin vector_store vs_crm", "who": "vector_store vs_crm"}
     about["why"] = about["check"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "grantbook", name, *about.get(name, "").split(), *flags],
+            [sys.executable, *python, name, *about.get(name, "").split(), *flags],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

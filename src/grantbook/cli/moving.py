@@ -1,7 +1,7 @@
 """`grantbook export --history`, and what `grantbook import` does with such a file: organizations as they are, with
 every version of every fact, the history, and the digests of keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 import click
@@ -24,11 +24,15 @@ class Restored(NamedTuple):
     restored: bool
 
 
-def write(desk: Desk, organization_id: str | None, out: BinaryIO, progress: Progress) -> None:
-    """One organization, or all of them. Raises NotFound(organization_id), UsageError where there are none."""
+def write(desk: Desk, organization_id: str | None, out: BinaryIO, progress: Progress) -> dict[str, int]:
+    """One organization, or all of them, and the revision that each is written up to.
+
+    Raises NotFound(organization_id), UsageError where there are none.
+    """
     chosen = desk.store.organization_ids() if organization_id is None else [organization_id]
     if not chosen:
         raise click.UsageError("The database holds no organization yet.")
+    written: dict[str, int] = {}
     for each in chosen:
         with desk.store.archive(each) as archive:
             if archive.head.revision == 0:
@@ -36,7 +40,14 @@ def write(desk: Desk, organization_id: str | None, out: BinaryIO, progress: Prog
             task = progress.add_task(each, total=archive.count())
             for line in progress.track(history_lines.written(archive), task_id=task):
                 out.write(line)
-            click.echo(f"{each}: exported with its history up to revision {archive.head.revision}", err=True)
+            written[each] = archive.head.revision
+    return written
+
+
+def show_written(written: Mapping[str, int]) -> None:
+    """What is in the file, once it is there."""
+    for organization_id, revision in written.items():
+        click.echo(f"{organization_id}: exported with its history up to revision {revision}", err=True)
     click.echo(_SECRET, err=True)
 
 

@@ -52,7 +52,8 @@ def export(*, file: str, organization: str | None, with_history: bool, database:
     given = settings.load({"database": database, "organization": organization})
     if with_history:
         with opened(given) as desk, _written(file, mode=_SECRET_MODE) as out, progress() as shown:
-            moving.write(desk, given.organization, out, shown)
+            written = moving.write(desk, given.organization, out, shown)
+        moving.show_written(written)
         return Exit.DONE
     with opened(given) as desk:
         place = place_in(desk, given.organization)
