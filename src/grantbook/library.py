@@ -19,10 +19,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import UNSET, UnsetType
+
 from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
 from grantbook.engine.organization_facts import TooMuchToLoad
 from grantbook.model import ids
-from grantbook.model.errors import GrantbookError
+from grantbook.model.errors import GrantbookError, ValidationFailed
 from grantbook.model.facts import Department, EntityRef, Grant, Organization, Principal, Role
 from grantbook.model.ids import new_id
 from grantbook.model.instants import Clock, Instant, from_datetime
@@ -116,7 +118,8 @@ class Grantbook:
 
 
 class OrganizationBook:
-    """One organization, for one caller. Errors are those of `grantbook.service`, by the same names."""
+    """One organization, for one caller. Errors are those of `grantbook.model.errors`; their `details` name the field or
+    the ids that they are about."""
 
     def __init__(self, desk: Desk, caller: Caller, organization: Organization, owner_id: str) -> None:
         self._desk = desk
@@ -213,8 +216,8 @@ class OrganizationBook:
         new = NewGrant(
             grantee=Principal(*grantee),
             access_level=access_level,
-            starts_at=_instant(starts_at),
-            expires_at=_instant(expires_at),
+            starts_at=_instant("starts_at", starts_at),
+            expires_at=_instant("expires_at", expires_at),
             reason=reason,
         )
         with self._desk.writing(self.id, self._caller, reason=reason) as writing:
@@ -222,15 +225,28 @@ class OrganizationBook:
 
     @again_if_aborted
     def create_grants(self, entity_type: str, entity_id: str, new: Sequence[NewGrant]) -> list[Grant]:
-        """Up to 1,000 grants on one entity, all or none, in order."""
+        """Up to 1,000 grants on one entity, all or none, in order. Their times are instants, see `NewGrant`."""
         with self._desk.writing(self.id, self._caller) as writing:
             return grants.create_bulk(writing, EntityRef(entity_type, entity_id), new)
 
     @again_if_aborted
-    def update_grant(self, grant_id: str, access_level: str) -> Grant:
-        """Another level for a grant."""
+    def update_grant(
+        self,
+        grant_id: str,
+        access_level: str | None = None,
+        *,
+        starts_at: datetime | UnsetType | None = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
+    ) -> Grant:
+        """Another level or window for a grant: what is not given stays, and None is from now on, or until revoked."""
         with self._desk.writing(self.id, self._caller) as writing:
-            return grants.update(writing, grant_id, access_level)
+            return grants.update(
+                writing,
+                grant_id,
+                access_level,
+                starts_at=UNSET if starts_at is UNSET else _instant("starts_at", starts_at),
+                expires_at=UNSET if expires_at is UNSET else _instant("expires_at", expires_at),
+            )
 
     @again_if_aborted
     def revoke_grant(self, grant_id: str) -> None:
@@ -383,7 +399,9 @@ class OrganizationBook:
         """The secret of a new key that acts as the user; only its digest is kept."""
         with self._desk.writing(self.id, self._caller) as writing:
             chosen = None if scopes is None else tuple(scopes)
-            return keys.create(writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant(expires_at))[1]
+            return keys.create(
+                writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant("expires_at", expires_at)
+            )[1]
 
     # Entities
 
@@ -400,7 +418,8 @@ class OrganizationBook:
         containers: Sequence[Named] = (),
         attributes: Mapping[str, Any] | None = None,
     ) -> EntityView:
-        """The entity as the application that keeps it says it is, made or updated."""
+        """The entity as the application that keeps it says it is, made or updated: in exactly these containers, listed
+        for exactly these targets. An access mode that is not named stays, and so do attributes."""
         with self._desk.writing(self.id, self._caller) as writing:
             draft = entities.Draft(
                 ref=gates.entity_ref(writing, entity_type, entity_id),
@@ -449,8 +468,13 @@ class OrganizationBook:
         return verify(self._desk.store, self.id)
 
     def _reading(self, as_of: datetime | None = None) -> AbstractContextManager[Reading]:
-        return self._desk.reading(self.id, self._caller, as_of=_instant(as_of))
+        return self._desk.reading(self.id, self._caller, as_of=_instant("as_of", as_of))
 
 
-def _instant(value: datetime | None) -> Instant | None:
-    return None if value is None else from_datetime(value)
+def _instant(field: str, value: datetime | None) -> Instant | None:
+    """Raises ValidationFailed(field) for what is no time, or has no zone: it would be a guess."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValidationFailed(field, f"{field} must be a datetime with a time zone, such as datetime.now(UTC)")
+    return from_datetime(value)

@@ -55,7 +55,7 @@ def test_why_tells_until_when_and_for_what_reason(demo: Shell) -> None:
     [
         ("usr_jonas", "read", PIPELINE, "grantbook grants add knowledge_slice kslice_pipeline user usr_jonas read"),
         ("usr_kira", "admin", INCIDENTS, "grantbook grants update agrant_00000000000000000000000000000011 admin"),
-        ("usr_elif", "write", ("vector_store", "vs_contracts"), "let it start earlier"),
+        ("usr_elif", "write", ("vector_store", "vs_contracts"), "--starts-at now"),
         ("usr_hugo", "read", PIPELINE, "activate usr_hugo, who is deactivated"),
         ("usr_leo", "read", ("knowledge_slice", "kslice_onboarding"), "activate usr_leo, who is pending_invitation"),
         ("usr_dev", "read", ("knowledge_slice", "kslice_legacy"), "unarchive knowledge_slice kslice_legacy"),

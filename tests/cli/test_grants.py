@@ -43,6 +43,18 @@ def test_update_sets_another_level(demo: Shell) -> None:
     assert demo("grants", "update", grant_id, "fly").code == Exit.USAGE
 
 
+def test_update_sets_another_window(demo: Shell) -> None:
+    window = ("--starts-at", "2098-01-01T00:00:00Z", "--expires-at", "2099-01-01T00:00:00Z")
+    grant_id = demo("grants", "add", *CRM, *JONAS, "read", *window, "--json").json["id"]
+    begun = demo("grants", "update", grant_id, "--starts-at", "now", "--json").json
+    assert (begun["starts_at"], begun["expires_at"]) == (None, "2099-01-01T00:00:00Z")
+    assert demo("check", "usr_jonas", "read", *CRM).code == Exit.DONE
+    unending = demo("grants", "update", grant_id, "write", "--expires-at", "never", "--json").json
+    assert (unending["expires_at"], unending["access_level"]) == (None, "write")
+    assert demo("grants", "update", grant_id).code == Exit.USAGE
+    assert demo("grants", "update", grant_id, "--expires-at", "sometime").code == Exit.USAGE
+
+
 def test_windows_are_kept_as_given(demo: Shell) -> None:
     window = ("--starts-at", "2098-01-01T00:00:00Z", "--expires-at", "2099-01-01T02:00:00+02:00")
     added = demo("grants", "add", *CRM, *JONAS, "read", *window, "--json").json

@@ -3,7 +3,8 @@
 import pytest
 
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.store.port import MAX_GLANCED, GrantRow, Store
+from grantbook.store.port import Store
+from grantbook.store.present_port import MAX_GLANCED, GrantRow
 from tests.worlds import (
     ORGANIZATION,
     assigned,

@@ -17,10 +17,12 @@ from grantbook.bootstrap import open_store
 from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE
 from grantbook.model.errors import ConfigurationError
-from grantbook.model.facts import EntityRef, Member
+from grantbook.model.facts import EntityRef, Fact, Member
 from grantbook.model.vocabulary import BUILT_IN
 from grantbook.store.port import Store, Transaction
 from grantbook.store.postgres import open_postgres
+from grantbook.store.present_port import STREAMS
+from grantbook.store.present_statements import next_name
 from grantbook.store.schema import Schema
 from grantbook.store.session import rows_of
 from grantbook.store.tables import SCHEMA_VERSION, metadata
@@ -31,15 +33,18 @@ from tests.worlds import (
     NOW,
     ORGANIZATION,
     FakeClock,
+    assigned,
     contains,
     contents,
     department,
     deposit,
     entity,
     grant,
+    joined,
     member,
     organization,
     role,
+    target,
     user,
 )
 
@@ -316,17 +321,65 @@ def test_a_probe_of_grants_reads_none_but_those_that_are_asked_for(url: str, clo
             ("glance_at_outlines", (["vs_2", "vs_none"],)),
             ("glance_at_groups", (["department_2", "department_none"], ["role_2", "role_none"])),
         ):
-            statement = present._statements.get(name, 0)  # type: ignore[attr-defined]
-            values = statement.bind((ORGANIZATION, *asked))
-            sql, names = statement.sql, list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.sql)))
-            for place, each in enumerate(names, 1):
-                sql = sql.replace(f"%({each})s", f"${place}")
-            connection.execute(f"PREPARE {name} AS {sql}")
-            explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({', '.join(['%s'] * len(names))})"
-            (told,) = connection.execute(explained, [values[each] for each in names]).fetchall()
-            assert _dropped(told[0][0]["Plan"]) == 0
+            plan = _plan(connection, present._statements.get(name, 0), (ORGANIZATION, *asked))  # type: ignore[attr-defined]
+            assert _dropped(plan) == 0
     present.close()
     store.close()
+
+
+def test_the_first_ids_of_a_stream_are_read_and_no_more(url: str, clock: FakeClock) -> None:
+    """However many there are of each, also where nobody told the planner so."""
+    store = open_store(url, clock, may_create=True)
+    owner, box = user("usr_1"), EntityRef("knowledge_slice", "kslice_1")
+    things = [EntityRef("vector_store", f"vs_{number:04}") for number in range(2_000)]
+    people = [f"usr_{number:04}" for number in range(2_000)]
+    facts: list[Fact] = [organization(), entity(box), *(entity(ref, owner=owner, mode="public") for ref in things)]
+    facts += [grant(ref, owner, "read") for ref in things] + [target(ref, owner) for ref in things]
+    facts += [contains(box, ref) for ref in things] + [grant(things[0], user(id_), "read") for id_ in people]
+    facts += [member(id_) for id_ in people] + [joined("dept_1", id_) for id_ in people]
+    deposit(store, ORGANIZATION, [*facts, *(assigned("role_1", id_) for id_ in people)])
+    of = {
+        "container_id": box.id,
+        "entity_id": "vs_0000",
+        "entity_type": "vector_store",
+        "access_mode": "public",
+        "department_id": "dept_1",
+        "role_id": "role_1",
+        "state": "active",
+    }
+    present = store.present()
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        for stream in STREAMS:
+            after = "vs_1000" if stream.id in {"id", "entity_id", "member_id"} else "usr_1000"
+            asked = [of.get(stream.of, owner.id), "none"]
+            statement = present._statements.get(next_name(stream), 0)  # type: ignore[attr-defined]
+            values = (ORGANIZATION, "vector_store", after, 10, asked)
+            with present.reading():
+                found = present.next_ids(ORGANIZATION, stream, asked, "vector_store", after=after, limit=10)
+            assert found == [f"{after[:-1]}{number}" for number in range(1, 10)] + [f"{after[:-2]}10"]
+            assert _read(_plan(connection, statement, values)) <= 30
+    present.close()
+    store.close()
+
+
+def _plan(connection: psycopg.Connection[Any], statement: Any, given: tuple[Any, ...]) -> dict[str, Any]:
+    """How a statement of the present is carried out once it is prepared."""
+    values = statement.bind(given)
+    sql, names = statement.sql, list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.sql)))
+    for place, each in enumerate(names, 1):
+        sql = sql.replace(f"%({each})s", f"${place}")
+    connection.execute(f"DEALLOCATE ALL; PREPARE asked AS {sql}")
+    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(['%s'] * len(names))})"
+    (told,) = connection.execute(explained, [values[each] for each in names]).fetchall()
+    found: dict[str, Any] = told[0][0]["Plan"]
+    return found
+
+
+def _read(plan: dict[str, Any]) -> int:
+    """Rows that were read of tables."""
+    here = int(plan["Actual Rows"] * plan["Actual Loops"]) if "Scan" in plan["Node Type"] else 0
+    return here + _dropped({**plan, "Plans": ()}) + sum(map(_read, plan.get("Plans", ())))
 
 
 def _dropped(plan: dict[str, Any]) -> int:

@@ -7,10 +7,27 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from grantbook.model.facts import Entity, EntityRef, Role, RoleAssignment
+from grantbook.engine import lists
+from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.lists import EntitiesOf, ListPage, Part, UsersOf, Wanted
+from grantbook.model.facts import Entity, EntityRef, Fact, Role, RoleAssignment
+from grantbook.model.vocabulary import BUILT_IN
 from grantbook.store.sql import SqlStore
 from grantbook.store.sqlite import open_sqlite
-from tests.worlds import ORGANIZATION, FakeClock, assigned, deposit, entity, role
+from tests.worlds import (
+    NOW,
+    ORGANIZATION,
+    FakeClock,
+    assigned,
+    contains,
+    deposit,
+    entity,
+    grant,
+    member,
+    organization,
+    role,
+    user,
+)
 
 
 @pytest.fixture
@@ -72,6 +89,51 @@ def test_those_who_have_each_role_are_counted_once(book: SqlStore) -> None:
     first = _instructions(book, _tally(book))
     deposit(book, ORGANIZATION, [assigned("role_1", "usr_new")])
     assert _instructions(book, _tally(book)) < first / 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "of"),
+    [
+        (EntitiesOf("usr_1"), "granted"),
+        (EntitiesOf("usr_1"), "contained"),
+        (EntitiesOf("usr_owner", "vector_store"), "owned"),
+        (UsersOf(EntityRef("vector_store", "vs_shared")), "shared"),
+        (UsersOf(EntityRef("vector_store", "vs_open")), "open"),
+    ],
+)
+def test_a_first_page_of_a_long_list_takes_no_longer_for_a_longer_one(
+    book: SqlStore, monkeypatch: pytest.MonkeyPatch, wanted: Wanted, of: str
+) -> None:
+    monkeypatch.setattr(lists, "_MAX_MADE", 50)
+    box, owner, somebody = EntityRef("knowledge_slice", "kslice_1"), user("usr_owner"), user("usr_1")
+    shared, shown = EntityRef("vector_store", "vs_shared"), EntityRef("vector_store", "vs_open")
+    facts: list[Fact] = [organization(), member("usr_owner"), member("usr_1"), entity(box), entity(shared)]
+    facts += [entity(shown, mode="public")] if of == "open" else []
+    facts += [grant(box, somebody, "read")] if of == "contained" else []
+    deposit(book, ORGANIZATION, facts)
+
+    def page() -> ListPage:
+        cache = FactCache(book, BUILT_IN, 1 << 30)
+        with cache:
+            found = cache.current(ORGANIZATION).lists.get_page(wanted, NOW, Part(None, 0, 20))
+        cache.close()
+        return found
+
+    def more(part: int) -> int:
+        ids = [f"{part}{number:04}" for number in range(1_000)]
+        refs = [EntityRef("vector_store", f"vs_{id_}") for id_ in ids] if isinstance(wanted, EntitiesOf) else []
+        added: list[Fact] = [entity(ref, owner=owner) for ref in refs]
+        added += [grant(ref, somebody, "read") for ref in refs if of == "granted"]
+        added += [contains(box, ref) for ref in refs if of == "contained"]
+        added += [member(f"usr_{id_}") for id_ in ids if not refs]
+        added += [grant(shared, user(f"usr_{id_}"), "read") for id_ in ids if of == "shared"]
+        deposit(book, ORGANIZATION, added)
+        assert (len(page().places), page().total, page().has_more) == (20, None, True)
+        return _instructions(book, page)
+
+    few = more(1)
+    more(2)
+    assert more(3) < 1.1 * few
 
 
 def _count_of(store: SqlStore, ids: Sequence[str]) -> Callable[[], None]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from grantbook.store import wal_index
-from grantbook.store.port import Present, Store
+from grantbook.store.port import Store
+from grantbook.store.present_port import Present
 from grantbook.store.sqlite import open_sqlite
 from tests.worlds import ORGANIZATION, FakeClock, deposit, member
 

@@ -333,3 +333,47 @@ def test_who_shares_an_entity_may_see_who_reaches_it(office: Office, client: htt
     headers = {"X-API-Key": person.secret}
     listed = client.get(f"{office.tenant.path}/access/users", headers=headers, params=ref)
     assert person.user_id in {item["user_id"] for item in listed.json()["items"]}
+
+
+@pytest.mark.parametrize("time", [2031, "20310101", "2031", "2030-01-01", "2030-01-01T00:00:00", "tomorrow", "", True])
+def test_a_time_that_is_not_written_as_one_is_refused_and_not_guessed(office: Office, time: object) -> None:
+    body = {**office.question, "grantee_type": "user", "grantee_id": office.user, "starts_at": time}
+    del body["user_id"]
+    answer = office.client.post(f"{office.tenant.path}/access/grants", json=body)
+    error = error_of(answer, 422)
+    assert error["details"]["field"] == "starts_at"
+    assert "2026-04-15T10:00:00Z" in error["details"]["message"]
+    assert not office.allowed()
+
+
+def test_a_window_is_changed_by_what_is_sent_of_it(office: Office) -> None:
+    grants = f"{office.tenant.path}/access/grants"
+    body = {**office.question, "grantee_type": "user", "grantee_id": office.user}
+    del body["user_id"]
+    window = {"starts_at": "2098-01-01T00:00:00Z", "expires_at": "9999-12-31T23:59:59Z"}
+    made = office.client.post(grants, json={**body, **window}).json()
+    changed = office.client.patch(f"{grants}/{made['id']}", json={"starts_at": None}).json()
+    assert (changed["starts_at"], changed["expires_at"]) == (None, window["expires_at"])
+    assert office.allowed()
+    log = office.client.get(f"{office.tenant.path}/audit-log", params={"target_id": office.user}).json()["items"]
+    assert log[0]["metadata"]["expires_at"] == window["expires_at"]
+    assert "starts_at" not in log[0]["metadata"]
+    error = error_of(office.client.patch(f"{grants}/{made['id']}", json={}), 422)
+    assert error["details"]["field"] == "access_level"
+
+
+def test_lists_of_the_past_are_those_of_then_and_an_unknown_parameter_is_no_list(office: Office) -> None:
+    access = f"{office.tenant.path}/access"
+    of = {"entity_type": office.entity.type, "entity_id": office.entity.id}
+    before = datetime.now(UTC).isoformat()
+    office.tenant.grant(office.entity, "read", office.user)
+    for name, params, shown in (
+        ("entities", {"user_id": office.user}, office.entity.id),
+        ("users", of, office.user),
+    ):
+        assert shown in office.client.get(f"{access}/{name}", params=params).text
+        then = office.client.get(f"{access}/{name}", params={**params, "as_of": before})
+        assert then.status_code == 200, then.text
+        assert shown not in [item.get("entity_id") or item["user_id"] for item in then.json()["items"]]
+        error = error_of(office.client.get(f"{access}/{name}", params={**params, "level": "write"}), 422)
+        assert error["details"]["field"] == "level"

@@ -14,12 +14,13 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grantbook.engine import decide, lookup
+from grantbook.engine import decide, lists, lookup
 from grantbook.engine.facts_cache import MAX_APART, FactCache
 from grantbook.engine.held import NONE, name_of
 from grantbook.engine.held_facts import News, Pair
@@ -32,7 +33,8 @@ from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Fact
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import OVERRIDE, Access, access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
-from grantbook.store.port import Present, Store
+from grantbook.store.port import Store
+from grantbook.store.present_port import Present
 from grantbook.store.sqlite import open_sqlite
 from tests.laws.books import settle
 from tests.worlds import (
@@ -501,9 +503,11 @@ def require_lists_seen(cache: FactCache, world: World, data: st.DataObject, writ
         store = writer()
         entity_type = data.draw(st.sampled_from((None, None, *BUILT_IN.types)))
         limit = data.draw(st.sampled_from((1, 2, 100)))
+        too_long = data.draw(st.sampled_from((0, 0, 2, 5_000)))
         for at in data.draw(subsets(MOMENTS, 2, at_least=1)):
             level = data.draw(st.sampled_from((None, None, "read", "write", "admin", "use")))
-            require_lists(cache, store, world, at, entity_type, level, limit)
+            with mock.patch.object(lists, "_MAX_MADE", too_long):
+                require_lists(cache, store, world, at, entity_type, level, limit)
         going = data.draw(subsets(live, 3))
         coming = data.draw(subsets(gone, 3)) if gone else []
         live = [fact for fact in live if fact not in going] + coming
@@ -565,11 +569,11 @@ def pages(cache: FactCache, world: World, wanted: Wanted, at: Instant, limit: in
     while True:
         with cache:
             page = cache.current(world.organization_id).lists.get_page(wanted, at, Part(after, 0, limit))
-        assert page.total == total or total is None
+        assert page.total == total or None in {page.total, total}  # nobody counts a long one for a page
         yield from page.accesses.items()
         total, count = page.total, count + len(page.places)
         if not page.has_more:
-            assert count == total
+            assert total in {count, None}
             return
         after = page.places[-1]
 

@@ -100,6 +100,18 @@ def test_registering_again_changes_only_what_differs(office: Office) -> None:
     assert (view.target_ids, view.containers, view.entity.attributes) == ((OTHER,), (), {"a": 1, "b": 2})
 
 
+def test_registering_again_never_shows_an_entity_to_more_than_its_access_mode_did(office: Office) -> None:
+    store = EntityRef("vector_store", "vs_pay")
+    office.do(SYSTEM, entities.register, _draft(store, access_mode="private"))
+    assert office.level(OTHER, store) is None
+    renamed, _ = office.do(SYSTEM, entities.register, _draft(store, access_mode=None, name="Salaries"))
+    assert (renamed.entity.name, renamed.entity.access_mode) == ("Salaries", "private")
+    assert office.level(OTHER, store) is None
+    office.do(SYSTEM, entities.register, _draft(store, access_mode="organization"))
+    with pytest.raises(ValidationFailed, match="access_target_ids is only for"):
+        office.do(SYSTEM, entities.register, _draft(store, access_mode=None, targets=[PLAIN]))
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [

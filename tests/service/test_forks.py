@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from grantbook import Grantbook
+from grantbook.model.errors import ConfigurationError
 from grantbook.store.history import verify
 from tests import postgres
 
@@ -146,3 +148,21 @@ def _written(url: str, how: str) -> set[str]:
     if how == "idle":
         return {"usr_kim", "usr_lee"}
     return set() if url.startswith("sqlite") else {"usr_kim"}
+
+
+def test_a_book_that_is_closed_neither_answers_nor_writes(url: str) -> None:
+    with Grantbook(url) as book:
+        acme = book.create_organization("Acme", owner_email="ada@example.org", owner_id="usr_ada")
+        acme.register_entity("assistant", "asst_1", name="Help desk", owner=("user", "usr_ada"))
+        assert acme.check("usr_ada", "read", "assistant", "asst_1").allowed
+    revision = 2
+    for call in (
+        partial(acme.check, "usr_ada", "read", "assistant", "asst_1"),
+        partial(acme.create_department, "Sales"),
+        partial(book.organization, acme.id),
+        acme.list_grants,
+    ):
+        with pytest.raises(ConfigurationError, match="this book is closed: open it anew"):
+            call()
+    with Grantbook(url) as again:
+        assert again.desk.store.head(acme.id).revision == revision

@@ -1,6 +1,7 @@
 """Grants: made once, all or none, by those who may share."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -384,3 +385,31 @@ def test_the_grants_of_an_entity_are_for_those_who_reach_it(office: Office) -> N
         office.ask(OTHER, grants.list_of_entity, NOTES)
     with pytest.raises(NotFound):
         office.ask(OWNER, grants.list_of_entity, EntityRef("vector_store", "vs_9"))
+
+
+def test_an_update_changes_the_window_and_leaves_what_is_not_given(office: Office) -> None:
+    made, _ = office.do(OWNER, grants.create, NOTES, _new(starts_at=NOW + DAY, expires_at=NOW + 2 * DAY))
+    assert office.level(PLAIN, NOTES) is None
+    begun = office.do(OWNER, grants.update, made.id, starts_at=None)
+    assert (begun.starts_at, begun.expires_at, begun.access_level) == (None, NOW + 2 * DAY, "read")
+    assert office.level(PLAIN, NOTES) == "read"
+    longer = office.do(OWNER, grants.update, made.id, "write", expires_at=None)
+    assert (longer.id, longer.expires_at, office.level(PLAIN, NOTES)) == (made.id, None, "write")
+    with nothing_happens(office.store, ORGANIZATION):
+        assert office.do(OWNER, grants.update, made.id, "write", expires_at=None) == longer
+        for start, end in ((None, NOW), (NOW + DAY, NOW + DAY), (-1, None)):
+            with pytest.raises(ValidationFailed):
+                office.do(OWNER, grants.update, made.id, starts_at=start, expires_at=end)
+        with pytest.raises(PermissionDenied):
+            office.do(PLAIN, grants.update, made.id, expires_at=NOW + DAY)
+
+
+def test_a_time_that_is_no_instant_is_told_by_its_field(office: Office) -> None:
+    with pytest.raises(ValidationFailed, match="starts_at must be an instant: whole microseconds since 1970"):
+        office.do(OWNER, grants.create, NOTES, replace(_new(), starts_at=datetime.now(UTC)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("skip", "limit", "field"), [(-1, 20, "skip"), (0, 0, "limit"), (0, -1, "limit")])
+def test_a_page_of_less_than_one_is_refused(office: Office, skip: int, limit: int, field: str) -> None:
+    with pytest.raises(ValidationFailed, match=f"^Validation error: {field} must"):
+        office.ask(OWNER, grants.list_grants, skip=skip, limit=limit)

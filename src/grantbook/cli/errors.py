@@ -42,7 +42,7 @@ FIXES: Final[Mapping[str, str]] = {
     "INSUFFICIENT_PERMISSIONS": "act as somebody who may, or leave out --as to act as the operator",
     "ORGANIZATION_ACCESS_DENIED": "--as must name an active member of the organization",
     "RESOURCE_CONFLICT": "choose another id, or keep what is there",
-    "GRANT_ALREADY_EXISTS": "change it with 'grantbook grants update GRANT_ID LEVEL', or revoke it first",
+    "GRANT_ALREADY_EXISTS": "change it with 'grantbook grants update GRANT_ID', or revoke it first",
     "GRANT_WOULD_BE_DEMOTED": "revoke the grant first to give a lower level",
     "STORE_UNAVAILABLE": "check that the database is reachable, that its files can be written, and try again",
     "TRANSACTION_ABORTED": "try again",

@@ -29,7 +29,7 @@ _REMEDIES: Final = {
     "invite_user": "invite {user_id}: only members have access here",
     "reactivate_user": "activate {user_id}, who is {account_state}",
     "raise_grant": "raise the grant: grantbook grants update {grant_id} {access_level}",
-    "start_grant_earlier": "grant {grant_id} has not begun: let it start earlier",
+    "start_grant_earlier": "the grant has not begun: grantbook grants update {grant_id} --starts-at now",
     "create_grant": (
         "grant it: grantbook grants add {entity_type} {entity_id} {grantee_type} {grantee_id} {access_level}"
     ),

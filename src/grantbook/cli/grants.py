@@ -1,8 +1,9 @@
-"""Grants: list, add, change the level of, revoke. Grants on rules go the rules' own way."""
+"""Grants: list, add, update, revoke. Grants on rules go the rules' own way."""
 
 from typing import Final
 
 import click
+from msgspec import UNSET, UnsetType
 
 from grantbook.cli import options, rendering
 from grantbook.cli.errors import Exit
@@ -127,13 +128,30 @@ def add(
 
 @grants.command()
 @click.argument("grant_id", metavar="GRANT_ID", type=options.ID)
-@click.argument("access_level", metavar="LEVEL")
+@click.argument("access_level", metavar="[LEVEL]", required=False)
+@click.option("--starts-at", type=options.START, metavar="TIME", help="From when; 'now' is from now on.")
+@click.option("--expires-at", type=options.END, metavar="TIME", help="Until when; 'never' is until revoked.")
 @options.as_json
 @in_organization
-def update(place: Place, *, grant_id: str, access_level: str, as_json: bool) -> int:
-    """Set another level for a grant, higher or lower."""
+def update(
+    place: Place,
+    *,
+    grant_id: str,
+    access_level: str | None,
+    starts_at: Instant | str | None,
+    expires_at: Instant | str | None,
+    as_json: bool,
+) -> int:
+    """Set another level for a grant, higher or lower, or another window. What is not given stays.
+
+    Not for grants on rules: revoke them, and add them anew.
+    """
+    if access_level is None and starts_at is None and expires_at is None:
+        raise click.UsageError("nothing to update: give LEVEL, --starts-at or --expires-at")
     with place.writing() as writing:
-        grant = use_cases.update(writing, grant_id, access_level)
+        grant = use_cases.update(
+            writing, grant_id, access_level, starts_at=_moment(starts_at), expires_at=_moment(expires_at)
+        )
         (document,) = rendering.grants(writing, [grant])
     _confirm(document, "updated", as_json=as_json)
     return Exit.DONE
@@ -188,3 +206,10 @@ def _page_of_rule(
         if grantee_type in {None, grant.grantee_type} and grantee_id in {None, grant.grantee_id}
     ]
     return Page(found[skip : skip + limit], len(found), has_more=skip + limit < len(found))
+
+
+def _moment(given: Instant | str | None) -> Instant | UnsetType | None:
+    """None for a word, such as never; UNSET for what was not given."""
+    if given is None:
+        return UNSET
+    return None if isinstance(given, str) else given

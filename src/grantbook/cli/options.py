@@ -42,11 +42,23 @@ class TimeType(click.ParamType[Instant]):
         return instant
 
 
+class TimeOrType(TimeType):
+    """A time, or a word instead."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == self._word else super().convert(value, param, ctx)
+
+
 ID: Final = IdType()
 GRANTEE_ID: Final = IdType(everyone=True)
 ORGANIZATION_ID: Final = IdType(prefix="org_")
 USER_ID: Final = IdType(prefix="usr_")
 TIME: Final = TimeType()
+START: Final = TimeOrType("now")
+END: Final = TimeOrType("never")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the words of the API.")
 as_of = click.option("--as-of", type=TIME, metavar="TIME", help="Answer for this time, such as 2026-04-15T10:00:00Z.")

@@ -10,7 +10,7 @@ from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import EVERYONE
 from grantbook.model.limits import MAX_DEPARTMENT_DEPTH
 from grantbook.model.resolution import OVERRIDE
-from grantbook.store.port import Present, Standing
+from grantbook.store.present_port import Present, Standing
 
 _GROUP_BYTES: Final = 400
 _EVERYONE: Final = name_of(*EVERYONE)

@@ -14,7 +14,7 @@ from grantbook.model.facts import EntityRef, Grant
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
 from grantbook.store.history import fact_in
-from grantbook.store.port import GrantRow, Notice
+from grantbook.store.present_port import GrantRow, Notice
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -47,7 +47,7 @@ class HeldFacts:
     """Users with whom they count as, and entities with their grants.
 
     `epoch` is another number whenever who may ask what may have changed: by keys, roles, members, the organization.
-    `version` and `line` are those of the store, see `port.Present`.
+    `version` and `line` are those of the store, see `present_port.Present`.
     """
 
     lists: Lists

@@ -14,7 +14,7 @@ from grantbook.model.facts import EVERYONE, AccessTarget, Entity, EntityRef, Pri
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
 from grantbook.model.vocabulary import GRANTEE_TYPES, OPEN_MODES, Vocabulary
 from grantbook.store.history import fact_in
-from grantbook.store.port import EdgeRow, Notice, Present
+from grantbook.store.present_port import EdgeRow, Notice, Present
 
 OVERRIDING: Final = "overriding"
 OPEN: Final = "open"
@@ -26,6 +26,10 @@ _ANYBODY: Final = name_of("all", "in any state")
 _GRANT_BYTES: Final = 300
 _ID_BYTES: Final = 150
 Contents = Mapping[EntityRef, Collection[EntityRef]]
+
+
+class TooLong(Exception):
+    """More than a list that is made whole may have. What is held stays as it was."""
 
 
 class ListFacts:
@@ -44,23 +48,32 @@ class ListFacts:
         self._overriding: tuple[str, ...] | None = None
         self._texts: dict[str, str] = {}
 
-    def principals(self, names: Collection[str]) -> list[HeldPrincipal]:
-        """What each of these is given."""
-        missing = [name for name in names if name not in self._principals]
-        if missing:
-            self._load_principals(missing)
-        return [self._principals[name] for name in names]
+    def principals(self, names: Collection[str], at_most: int) -> list[HeldPrincipal]:
+        """What each of these is given. Raises TooLong where that is more than `at_most` in all."""
+        held = [self._principals[name] for name in names if name in self._principals]
+        _require(sum(map(len, held)), at_most)
+        if len(held) < len(names):
+            self._load_principals([name for name in names if name not in self._principals], at_most)
+        found = [self._principals[name] for name in names]
+        _require(sum(map(len, found)), at_most)
+        return found
 
-    def groups(self, principals: Collection[Principal], *, is_bound: bool) -> dict[Principal, frozenset[str]]:
+    def groups(
+        self, principals: Collection[Principal], at_most: int, *, is_bound: bool
+    ) -> dict[Principal, frozenset[str]]:
         """The active members whom each department, role, organization and everyone stands for; for what is not
-        bound to the organization, everyone stands for members in any state."""
+        bound to the organization, everyone stands for members in any state. Raises TooLong where these are more than
+        `at_most` in all."""
         kept = {each: name_of(*each) for each in principals}
         if EVERYONE in kept and not is_bound:
             kept[EVERYONE] = _ANYBODY
         missing = [name for name in kept.values() if name not in self._groups]
+        _require(sum(len(self._groups.get(name, ())) for name in kept.values()), at_most)
         if missing:
-            self._load_groups(missing)
-        return {each: self._groups[name] for each, name in kept.items()}
+            self._load_groups(missing, at_most)
+        found = {each: self._groups[name] for each, name in kept.items()}
+        _require(sum(map(len, found.values())), at_most)
+        return found
 
     def overriding(self) -> tuple[str, ...]:
         """Roles that override all permissions."""
@@ -121,11 +134,19 @@ class ListFacts:
 
     # Loading
 
-    def _load_principals(self, names: Collection[str]) -> None:
+    def _load_principals(self, names: Collection[str], at_most: int) -> None:
+        limit = at_most + 1
         making = {name: _Making() for name in names}
         types, share = self._vocabulary, self._texts.setdefault
+        for name in _OF_ALL & making.keys():
+            entities = self._present.active_entities(self._id, only_open=name == OPEN, limit=limit)
+            _require(len(entities), at_most)
+            for entity_type, entity_id in entities:
+                if entity_type in types.types:
+                    making[name].stand(entity_type, share(entity_id, entity_id), self._rank_of_all(name, entity_type))
         ids = {name.partition(":")[2] for name in names if name not in _OF_ALL}
-        rows = self._present.given_to(self._id, ids) if ids else ()
+        rows = self._present.given_to(self._id, ids, limit=limit) if ids else ()
+        _require(len(rows), at_most)
         for part, type_, id_, entity_type, entity_id, status, level, grant_id, starts_at, expires_at in rows:
             made = making.get(name_of(type_, id_))
             if made is None or entity_type not in types.types:
@@ -141,11 +162,7 @@ class ListFacts:
             else:
                 rank = kind.rank(kind.owner_levels[type_]) if part == "owned" else 0
                 made.stand(kind.name, shared_id, rank)
-        for name in _OF_ALL & making.keys():
-            for entity_type, entity_id in self._present.active_entities(self._id, only_open=name == OPEN):
-                if entity_type in types.types:
-                    making[name].stand(entity_type, share(entity_id, entity_id), self._rank_of_all(name, entity_type))
-        self._add_contents(making)
+        self._add_contents(making, at_most)
         for name, made in making.items():
             self._principals[name] = held = made.held()
             self._spend(_GRANT_BYTES * (1 + made.grants) + _ID_BYTES * (len(held.idle) + made.others))
@@ -153,15 +170,12 @@ class ListFacts:
     def _rank_of_all(self, name: str, entity_type: str) -> int:
         return 0 if name == OPEN else len(self._vocabulary.entity_type(entity_type).levels) - 1
 
-    def _add_contents(self, making: Mapping[str, "_Making"]) -> None:
+    def _add_contents(self, making: Mapping[str, "_Making"], at_most: int) -> None:
         containers = {name for name, kind in self._vocabulary.types.items() if kind.contains}
         holding = {name: made.on(containers) for name, made in making.items()}
-        tops = {ref.id for given in holding.values() for ref, _ in given}
-        if not tops:
-            return
         contents: dict[EntityRef, list[EntityRef]] = {}
         idle: dict[EntityRef, list[str]] = {}
-        for edge in self._present.edges_below(self._id, tops):
+        for edge in self._edges_below({ref.id for given in holding.values() for ref, _ in given}, containers, at_most):
             container, member, is_active = self._edge(edge)
             if not self._vocabulary.may_contain(container.type, member.type):
                 continue
@@ -173,30 +187,53 @@ class ListFacts:
             for ref, grant in given:
                 making[name].fill(ref, grant, contents, idle)
 
+    def _edges_below(self, tops: set[str], container_types: set[str], at_most: int) -> list[EdgeRow]:
+        """What is contained in these at any depth."""
+        found: list[EdgeRow] = []
+        frontier, seen = tops, set[str]()
+        while frontier:
+            seen |= frontier
+            part = self._present.edges_from(self._id, frontier, limit=at_most + 1)
+            found += part
+            _require(len(found), at_most)
+            frontier = {id_ for _, _, type_, id_, _ in part if type_ in container_types} - seen
+        return found
+
     def _edge(self, edge: EdgeRow) -> tuple[EntityRef, EntityRef, bool]:
         container_type, container_id, member_type, member_id, status = edge
         member = EntityRef(member_type, self._texts.setdefault(member_id, member_id))
         return EntityRef(container_type, container_id), member, status == "active"
 
-    def _load_groups(self, names: Collection[str]) -> None:
+    def _load_groups(self, names: Collection[str], at_most: int) -> None:
+        limit = at_most + 1
         found: dict[str, set[str]] = {name: set() for name in names}
         share = self._texts.setdefault
         if departments := _ids_of("department", names):
             below = self._present.departments_below(self._id, departments)
             people: dict[str, list[str]] = {id_: [] for _, id_ in below}
-            for id_, user_id in self._present.people_in(self._id, people) if people else ():
+            joined = self._present.people_in(self._id, people, limit=limit) if people else ()
+            _require(len(joined), at_most)
+            for id_, user_id in joined:
                 people[id_].append(share(user_id, user_id))
             for root, id_ in below:
                 found[name_of("department", root)].update(people[id_])
         if roles := _ids_of("role", names):
-            for id_, user_id in self._present.people_with(self._id, roles):
+            assigned = self._present.people_with(self._id, roles, limit=limit)
+            _require(len(assigned), at_most)
+            for id_, user_id in assigned:
                 found[name_of("role", id_)].add(share(user_id, user_id))
         for name in found.keys() & {self._organization, _EVERYONE, _ANYBODY}:
-            members = self._present.people(self._id, only_active=name != _ANYBODY)
+            members = self._present.people(self._id, only_active=name != _ANYBODY, limit=limit)
+            _require(len(members), at_most)
             found[name] = {share(id_, id_) for (id_,) in members}
         for name, users in found.items():
             self._groups[name] = frozenset(users)
             self._spend(_ID_BYTES * (1 + len(users)))
+
+
+def _require(count: int, at_most: int) -> None:
+    if count > at_most:
+        raise TooLong
 
 
 def _counts(name: str, access_mode: str) -> bool:

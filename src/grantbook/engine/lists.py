@@ -9,7 +9,7 @@ what it is on; a person's directory entry drops that person's list and the lists
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -27,12 +27,13 @@ from grantbook.engine.held import (
     principal_of,
     standing_paths,
 )
-from grantbook.engine.list_facts import OPEN, OVERRIDING, ListFacts
+from grantbook.engine.list_facts import OPEN, OVERRIDING, ListFacts, TooLong
+from grantbook.engine.long_lists import LongLists
 from grantbook.model.facts import EVERYONE, EntityRef, Principal
 from grantbook.model.instants import Instant
 from grantbook.model.resolution import Access, Path
 from grantbook.model.vocabulary import EntityType, Vocabulary
-from grantbook.store.port import GrantRow, Notice, Present
+from grantbook.store.present_port import GrantRow, Notice, Present
 
 if TYPE_CHECKING:
     from grantbook.engine.organization_facts import OrganizationFacts
@@ -43,7 +44,10 @@ WHOLE_ITEM_BYTES: Final = 70
 DIRECT_BYTES: Final = 500
 SHOWN_BYTES: Final = 400
 PATH_BYTES: Final = 250
-_ALL_GRANTS: Final = 2**31 - 1
+_ALL: Final = 2**31 - 2
+_MAX_MADE: Final = 5_000
+"""A list of more than so many is not made whole for a page of it, but for whoever turns many pages."""
+_MOST_TURNED: Final = 20
 _ABOUT_PEOPLE: Final = {"Member": "subject_id", "DepartmentMember": "target_id", "RoleAssignment": "target_id"}
 Place = TypeVar("Place", EntityRef, str)
 
@@ -75,7 +79,7 @@ class Part(NamedTuple):
 
 
 class ListPage(NamedTuple):
-    """A part of a list, in order, as of a revision, and how many are in the whole.
+    """A part of a list, in order, as of a revision, and how many are in the whole; None where nobody counted them.
 
     `texts` is for whoever shows pages: what is put there by place is kept as long as the list is, and `accesses` are of
     those without.
@@ -84,7 +88,7 @@ class ListPage(NamedTuple):
     places: Sequence[Any]
     accesses: Mapping[Any, Access]
     texts: dict[Any, msgspec.Raw]
-    total: int
+    total: int | None
     has_more: bool
     revision: int
 
@@ -243,7 +247,10 @@ class Lists:
         self._present = present
         self._vocabulary = vocabulary
         self._from = ListFacts(facts.id, present, vocabulary, facts.spend)
+        self._long = LongLists(facts, present, vocabulary)
         self._kept: dict[Wanted, KeptEntities | KeptUsers] = {}
+        self._turned: dict[Wanted, int] = {}
+        """Of lists that are too long to be made whole, how many pages but the first were asked for."""
 
     def find_page(self, wanted: Wanted, at: Instant, part: Part) -> ListPage | None:
         """The page, if nothing has to be loaded for it."""
@@ -256,10 +263,38 @@ class Lists:
         if page is None:
             with self._present.reading():
                 self._facts.catch_up_in_reading()
-                page = self._page(self._get(wanted, at), part, loads=True)
+                page = self._load_page(wanted, at, part)
         if page is None:
             raise RuntimeError("facts that were just loaded are not held")
         return page
+
+    def _load_page(self, wanted: Wanted, at: Instant, part: Part) -> ListPage | None:
+        if part.skip == 0 and self._turned.get(wanted, 0) < _MOST_TURNED:
+            try:
+                if wanted not in self._turned:
+                    return self._page(self._get(wanted, at, _MAX_MADE), part, loads=True)
+            except TooLong:
+                self._turned[wanted] = 0
+                self._facts.spend(LIST_BYTES)
+            page = self._page_of_long(wanted, at, part)
+            if page is not None:
+                self._turned[wanted] += part.after is not None
+                return page
+        return self._page(self._get(wanted, at), part, loads=True)
+
+    def _page_of_long(self, wanted: Wanted, at: Instant, part: Part) -> ListPage | None:
+        limit = part.limit + 1  # to see whether there is more
+        found: Mapping[Any, Access] | None
+        if isinstance(wanted, EntitiesOf):
+            kinds = self._kinds(wanted, self._facts.load_user(wanted.user_id))
+            found = self._long.entities(wanted.user_id, kinds, at, part.after, limit)
+        else:
+            holders, lowest = self._holders_of(wanted)
+            found = self._long.users(holders, self._from.overriding(), lowest, at, part.after, limit)
+        if found is None:
+            return None
+        accesses = dict(islice(found.items(), part.limit))
+        return ListPage(list(accesses), accesses, {}, None, len(found) > part.limit, self._facts.revision)
 
     def get_whole(self, wanted: Wanted, at: Instant, *, at_most: int | None = None) -> Reached[Any] | None:
         """All of it; None where that is more than `at_most` and not held yet. Raises StoreUnavailable."""
@@ -275,10 +310,12 @@ class Lists:
 
     def clear(self) -> None:
         self._kept.clear()
+        self._turned.clear()
         self._from.clear()
 
     def apply(self, notices: Sequence[Notice]) -> None:
         """Drop what the changes may touch: the lists are gone through once, however many changes there are."""
+        self._turned.clear()
         users: set[str | None] = set()
         grantees: set[str | None] = set()
         entities: set[str] = set()
@@ -331,28 +368,38 @@ class Lists:
 
     # Making, always within one reading of the store
 
-    def _get(self, wanted: Wanted, at: Instant) -> KeptEntities | KeptUsers:
+    def _get(self, wanted: Wanted, at: Instant, at_most: int = _ALL) -> KeptEntities | KeptUsers:
+        """Raises TooLong where it would be made of more than `at_most`."""
         found = self._find(wanted, at)
         if found is None:
-            made = self._entities_of(wanted, at) if isinstance(wanted, EntitiesOf) else self._users_of(wanted, at)
+            make: Callable[..., KeptEntities | KeptUsers] = (
+                self._entities_of if isinstance(wanted, EntitiesOf) else self._users_of
+            )
+            made = make(wanted, at, at_most)
             found = self._kept[wanted] = made
             self._facts.spend(LIST_BYTES + made.taken_bytes)
         return found
 
-    def _entities_of(self, wanted: EntitiesOf, at: Instant) -> KeptEntities:
-        facts, user = self._facts, self._facts.load_user(wanted.user_id)
-        names = [*user.who, *([OPEN] if user.is_active else []), *([OVERRIDING] if user.overriding else [])]
-        given = self._from.principals(names)
-        ids: list[tuple[str, list[str]]] = []
+    def _kinds(self, wanted: EntitiesOf, user: HeldUser) -> list[tuple[EntityType, int]]:
+        """The types of which the user may reach any, in order, each with the lowest rung that is wanted."""
+        found = []
         for name, kind in sorted(self._vocabulary.types.items()):
             lowest = 0 if wanted.access_level is None else kind.ranks.get(wanted.access_level)
-            if lowest is None or wanted.entity_type not in {None, name} or facts.is_deleted:
+            if lowest is None or wanted.entity_type not in {None, name} or self._facts.is_deleted:
                 continue
-            if kind.is_bound and not user.is_active:
-                continue
-            parts = [each.reached(name, lowest, at, standing=user.is_active) for each in given]
+            if user.is_active or not kind.is_bound:
+                found.append((kind, lowest))
+        return found
+
+    def _entities_of(self, wanted: EntitiesOf, at: Instant, at_most: int) -> KeptEntities:
+        facts, user = self._facts, self._facts.load_user(wanted.user_id)
+        names = [*user.who, *([OPEN] if user.is_active else []), *([OVERRIDING] if user.overriding else [])]
+        given = self._from.principals(names, at_most)
+        ids: list[tuple[str, list[str]]] = []
+        for kind, lowest in self._kinds(wanted, user):
+            parts = [each.reached(kind.name, lowest, at, standing=user.is_active) for each in given]
             if found := dict.fromkeys(chain.from_iterable(chain.from_iterable(parts))):
-                ids.append((name, sorted(found)))
+                ids.append((kind.name, sorted(found)))
         moments = (
             moment
             for each in given
@@ -379,18 +426,26 @@ class Lists:
             ids=tuple(ids),
         )
 
-    def _users_of(self, wanted: UsersOf, at: Instant) -> KeptUsers:
+    def _holders_of(self, wanted: UsersOf) -> tuple[Holders, int]:
+        """The entity with what contains it, and the lowest rung that is wanted."""
         (holders,) = self._facts.holders_of([wanted.entity], loads=True) or ((),)
+        kind = holders[0][0].kind
+        return holders, 0 if wanted.access_level is None else kind.rank(wanted.access_level)
+
+    def _users_of(self, wanted: UsersOf, at: Instant, at_most: int) -> KeptUsers:
+        holders, lowest = self._holders_of(wanted)
         entity = holders[0][0]
         reasons = _Reasons(entity.kind)
         if entity.is_active and not self._facts.is_deleted:
             for holder, through in holders:
-                (rows,) = self._present.grants_on(self._facts.id, [holder.ref], limit=_ALL_GRANTS)
+                (rows,) = self._present.grants_on(self._facts.id, [holder.ref], limit=at_most + 1)
+                if len(rows) > at_most:
+                    raise TooLong
                 for row in rows:
                     reasons.add(row, through, at)
             named = {entity.owner, *entity.targets}
             standing = standing_paths(entity, named, self._from.overriding(), self._facts.id)
-            self._settle(reasons, standing)
+            self._settle(reasons, standing, at_most)
         since, until = _around(at, reasons.moments)
         return KeptUsers(
             since=since,
@@ -398,12 +453,12 @@ class Lists:
             organization_id=self._facts.id,
             entities=frozenset(holder.ref.id for holder, _ in holders),
             kind=entity.kind,
-            ids=reasons.users(0 if wanted.access_level is None else entity.kind.rank(wanted.access_level)),
+            ids=reasons.users(lowest),
             direct=reasons.direct,
             shared=reasons.shared,
         )
 
-    def _settle(self, reasons: "_Reasons", standing: Sequence[Path]) -> None:
+    def _settle(self, reasons: "_Reasons", standing: Sequence[Path], at_most: int) -> None:
         """Find out for whom each of the reasons counts."""
         is_bound = reasons.kind.is_bound
         asked = {path.source.id for path in standing if path.source.type == "user"}
@@ -417,7 +472,7 @@ class Lists:
                 reasons.of_many.append(path)
             elif path.source.id in active:
                 reasons.direct.setdefault(path.source.id, []).append(path)
-        groups = self._from.groups({path.source for path in reasons.of_many}, is_bound=is_bound)
+        groups = self._from.groups({path.source for path in reasons.of_many}, at_most, is_bound=is_bound)
         for path in reasons.of_many:
             users = groups[path.source]
             if path.source == EVERYONE and not is_bound:

@@ -24,7 +24,7 @@ from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import LISTED_MODES
-from grantbook.store.port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
+from grantbook.store.present_port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
 
 if TYPE_CHECKING:
     from grantbook.engine.facts_cache import FactCache
@@ -145,6 +145,17 @@ class OrganizationFacts(HeldFacts):
         if user is None or holders is None:
             raise RuntimeError("facts that were just asked for are not held")
         return NO_ACCESS if self.is_deleted else access_of(user, holders, self.id, at)
+
+    def accesses(self, pairs: Sequence[Pair], at: Instant) -> list[Access]:
+        """The access of each pair, none where the user or the entity is not known; within a reading."""
+        self._load(pairs)
+        found = []
+        for user_id, ref in pairs:
+            user, entity = self._users[user_id], self._entities[ref]
+            is_known = user.is_known and entity.is_there and not self.is_deleted
+            holders = self._holders(entity) if is_known else None
+            found.append(NO_ACCESS if holders is None else access_of(user, holders, self.id, at))
+        return found
 
     def holders_of(self, refs: Sequence[tuple[str, str]], *, loads: bool) -> list[Holders] | None:
         """Each of the entities with what contains it. Where something is not held, None, or within a reading it

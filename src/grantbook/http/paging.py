@@ -40,7 +40,7 @@ class Paging:
             raise ValidationFailed("cursor", "cursor must be the next_cursor of an earlier page") from error
         return place
 
-    def page(self, items: Sequence[Any], *, total: int, last: Place | None, has_more: bool) -> dict[str, Any]:
+    def page(self, items: Sequence[Any], *, total: int | None, last: Place | None, has_more: bool) -> dict[str, Any]:
         """The page as every list looks; `last` is the place of its last item."""
         return {
             "items": list(items),

@@ -1,9 +1,21 @@
 """Bodies and parameters of requests. Unknown fields are refused; texts and lists are bounded."""
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from msgspec import UNSET, UnsetType
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
+from grantbook.model.instants import Instant, from_datetime
 from grantbook.model.limits import (
     MAX_ACCESS_TARGETS,
     MAX_BATCH_CHECKS,
@@ -21,6 +33,19 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
+def _written(value: object) -> datetime:
+    """Pydantic itself would take a number, or a text of digits, for seconds since 1970."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            found = datetime.fromisoformat(value)
+            if found.tzinfo is not None:
+                return found
+    raise PydanticCustomError("time", "must be a time such as 2026-04-15T10:00:00Z")
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+
+
 class Body(BaseModel):
     """Base of every body."""
 
@@ -34,8 +59,8 @@ class Body(BaseModel):
 class GrantWindow(Body):
     """When a grant counts, and why it was given: ours, optional everywhere."""
 
-    starts_at: AwareDatetime | None = Field(None, description="From when on; now if left out.")
-    expires_at: AwareDatetime | None = Field(None, description="Until when, exclusive; until revoked if left out.")
+    starts_at: Time | None = Field(None, description="From when on; now if left out.")
+    expires_at: Time | None = Field(None, description="Until when, exclusive; until revoked if left out.")
     reason: Text | None = Field(None, description="Why, for the record.")
 
 
@@ -63,9 +88,18 @@ class BulkCreateGrants(Body):
 
 
 class UpdateGrant(Body):
-    """Another level for a grant."""
+    """Another level or window for a grant. What is left out stays."""
 
-    access_level: Word = Field(examples=["write"])
+    access_level: Word | None = Field(None, examples=["write"])
+    starts_at: Time | None = Field(None, description="From when on; `null` is from now on.")
+    expires_at: Time | None = Field(None, description="Until when, exclusive; `null` is until revoked.")
+
+    def moment(self, field: str) -> Instant | UnsetType | None:
+        """The time in a field; UNSET where it was left out."""
+        value: datetime | None = getattr(self, field)
+        if field not in self.model_fields_set:
+            return UNSET
+        return None if value is None else from_datetime(value)
 
 
 class AtLeast(Body):
@@ -86,7 +120,7 @@ class CheckItem(Body):
 class CheckAccess(CheckItem):
     """The question, and of when."""
 
-    as_of: AwareDatetime | None = Field(None, description="Answer as it was at this time.")
+    as_of: Time | None = Field(None, description="Answer as it was at this time.")
     consistency: Literal["full"] | AtLeast | None = None
 
 
@@ -94,7 +128,7 @@ class CheckBatch(Body):
     """Many questions, each answered or refused for itself."""
 
     checks: list[CheckItem] = Field(min_length=1, max_length=MAX_BATCH_CHECKS)
-    as_of: AwareDatetime | None = None
+    as_of: Time | None = None
     consistency: Literal["full"] | AtLeast | None = None
 
 
@@ -106,7 +140,7 @@ class EntityReference(Body):
 
 
 class RegisterEntity(Body):
-    """An entity that your platform keeps. What is left out is cleared, as with any PUT."""
+    """An entity that your platform keeps. What is left out is cleared, but for the access mode, which stays."""
 
     name: Name
     owner_type: Word = Field(examples=["user"])

@@ -1,9 +1,11 @@
 """Bodies of answers, for the documentation: `rendering` makes them, a test holds each to its schema."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
+
+_TOTAL: Final = "How many there are; null in a page of a long list, which nobody counts for it."
 
 
 class ErrorBody(BaseModel):
@@ -224,7 +226,7 @@ class ReachedEntities(BaseModel):
     """A page of the entities that a user reaches."""
 
     items: list[EntityAccess]
-    total: int
+    total: int | None = Field(description=_TOTAL)
     skip: int
     limit: int
     has_more: bool
@@ -236,7 +238,7 @@ class ReachingUsers(BaseModel):
     """A page of the users who reach an entity."""
 
     items: list[UserAccess]
-    total: int
+    total: int | None = Field(description=_TOTAL)
     skip: int
     limit: int
     has_more: bool

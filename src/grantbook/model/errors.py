@@ -21,6 +21,10 @@ class GrantbookError(Exception):
         self.details: dict[str, Any] = details
         super().__init__(self.explanation)
 
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {value}" for name, value in self.details.items())
+        return f"{self.explanation} ({told})" if told else self.explanation
+
 
 class ValidationFailed(GrantbookError):
     """The request is well-formed but says something impossible. Details: field, message, errors."""
@@ -35,6 +39,9 @@ class ValidationFailed(GrantbookError):
         super().__init__(None, code=code)
         problem = {"field": field, "message": message}
         self.details = {**problem, "errors": list(errors) if errors else [problem]}
+
+    def __str__(self) -> str:
+        return f"{self.explanation}: {self.details['message']}"
 
 
 class InvalidLines(ValidationFailed):

@@ -13,7 +13,7 @@ Clock = Callable[[], Instant]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 SECOND: Final = 1_000_000
-MAX_INSTANT: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+MAX_INSTANT: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def from_datetime(value: datetime) -> Instant:

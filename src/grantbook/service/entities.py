@@ -40,7 +40,8 @@ ARCHIVING = ("archived_at", "archived_by")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entity as asked for. `access_mode` None is the type's default; `targets` are ids of departments or users."""
+    """An entity as asked for. `access_mode` None is what it has, or for a new one the type's default; `targets` are ids
+    of departments or users."""
 
     ref: EntityRef
     name: str
@@ -120,13 +121,19 @@ def register(writing: Writing, draft: Draft) -> tuple[EntityView, bool]:
 
 
 def redraft(writing: Writing, present: Entity, draft: Draft) -> bool:
-    """Put a checked draft in the place of the entity, without what stands next to it; whether that changes anything."""
+    """Put a checked draft in the place of the entity, without what stands next to it; whether that changes anything.
+
+    An access mode that is not named stays: the default of the type might show the entity to more than have seen it.
+    Raises ValidationFailed(access_target_ids).
+    """
+    mode = draft.access_mode or present.access_mode
+    _check_targets(draft, mode)
     changed = revised(
         present,
         name=valid_name("name", draft.name),
         owner_type=draft.owner.type,
         owner_id=draft.owner.id,
-        access_mode=draft.access_mode or writing.vocabulary.entity_type(draft.ref.type).default_access_mode,
+        access_mode=mode,
         attributes={**present.attributes, **(draft.attributes or {})},
     )
     if changed != present:
@@ -246,9 +253,13 @@ def check_draft(writing: Writing, draft: Draft) -> None:
     without_repeats("containers", list(draft.containers), MAX_CONTAINERS_PER_ENTITY)
     without_repeats("member_ids", list(draft.members), MAX_MEMBERS_PER_CONTAINER)
     one_of("owner_type", draft.owner.type, OWNER_TYPES)
-    mode = one_of("access_mode", draft.access_mode or kind.default_access_mode, ACCESS_MODES)
     check_attributes(draft.attributes)
-    if draft.targets and mode not in LISTED_MODES:
+    if draft.access_mode is not None:
+        _check_targets(draft, one_of("access_mode", draft.access_mode, ACCESS_MODES))
+
+
+def _check_targets(draft: Draft, access_mode: str) -> None:
+    if draft.targets and access_mode not in LISTED_MODES:
         raise ValidationFailed("access_target_ids", f"access_target_ids is only for {', '.join(sorted(LISTED_MODES))}")
 
 
@@ -277,8 +288,13 @@ def _add(writing: Writing, draft: Draft) -> None:
 
 
 def add_drafted(writing: Writing, draft: Draft) -> None:
-    """The entity of a checked draft, without what stands next to it. Raises Conflict(entity_type, entity_id)."""
+    """The entity of a checked draft, without what stands next to it.
+
+    Raises ValidationFailed(access_target_ids), Conflict(entity_type, entity_id).
+    """
     kind = writing.vocabulary.entity_type(draft.ref.type)
+    mode = draft.access_mode or kind.default_access_mode
+    _check_targets(draft, mode)
     if not kind.is_bound:
         key = lookup_key(draft.ref)
         if writing.book.claim(Lookup.ENTITY, {key: writing.organization_id})[key] != writing.organization_id:
@@ -289,7 +305,7 @@ def add_drafted(writing: Writing, draft: Draft) -> None:
         name=valid_name("name", draft.name),
         owner_type=draft.owner.type,
         owner_id=draft.owner.id,
-        access_mode=draft.access_mode or kind.default_access_mode,
+        access_mode=mode,
         attributes=dict(draft.attributes or {}),
         created_by=writing.caller.user_id,
         created_at=writing.at,

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from grantbook.engine import sight
 from grantbook.engine.loading import for_users_and_entities
 from grantbook.model import ids
@@ -28,7 +30,7 @@ GRANTED, UPDATED, REVOKED, EXPIRED = "granted", "updated", "revoked", "expired"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGrant:
-    """What to give to whom."""
+    """What to give to whom. Times are instants: whole microseconds since 1970-01-01T00:00:00Z."""
 
     grantee: Principal
     access_level: str
@@ -64,16 +66,32 @@ def create_bulk(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) ->
     return [grant for grant, _ in _create(writing, entity, new)]
 
 
-def update(writing: Writing, grant_id: str, access_level: str) -> Grant:
-    """Another level for a live grant. Raises NotFound(grant_id), ValidationFailed(access_level), PermissionDenied."""
+def update(
+    writing: Writing,
+    grant_id: str,
+    access_level: str | None = None,
+    *,
+    starts_at: Instant | UnsetType | None = UNSET,
+    expires_at: Instant | UnsetType | None = UNSET,
+) -> Grant:
+    """Another level or window for a live grant; what is not given stays.
+
+    Raises NotFound(grant_id), ValidationFailed(access_level, starts_at, expires_at), PermissionDenied.
+    """
     known = {level for name in writing.vocabulary.bound_types for level in writing.vocabulary.types[name].levels}
-    one_of("access_level", access_level, known)
+    if access_level is not None:
+        one_of("access_level", access_level, known)
     grant = _get(writing, grant_id)
-    writing.vocabulary.entity_type(grant.entity_type).rank(access_level)
+    level = grant.access_level if access_level is None else access_level
+    writing.vocabulary.entity_type(grant.entity_type).rank(level)
+    start = grant.starts_at if starts_at is UNSET else optional_instant("starts_at", starts_at)
+    end = grant.expires_at if expires_at is UNSET else optional_instant("expires_at", expires_at)
+    if end != grant.expires_at:
+        _require_to_come(writing, end)
     gates.require_administration(writing, grant.entity)
-    if grant.access_level == access_level:
+    if (level, start, end) == (grant.access_level, grant.starts_at, grant.expires_at):
         return grant
-    changed = revised(grant, access_level=access_level, updated_at=writing.at)
+    changed = revised(grant, access_level=level, starts_at=start, expires_at=end, updated_at=writing.at)
     writing.book.replace(grant, changed, UPDATED)
     return changed
 
@@ -98,6 +116,10 @@ def list_grants(
 ) -> Page:
     """Grants that the caller may see: all with `manage_access_control`, else those on entities the caller administers
     and those that reach the caller."""
+    if skip < 0:
+        raise ValidationFailed("skip", "skip must not be negative")
+    if limit < 1:
+        raise ValidationFailed("limit", "limit must be at least 1")
     filters = _filters(reading, entity_type, entity_id, grantee_type, grantee_id)
     where = [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
     return _page(reading, where, skip, limit, after)
@@ -160,7 +182,11 @@ def check_new(writing: Writing, kind: EntityType, new: NewGrant) -> None:
     optional_text("reason", new.reason)
     optional_instant("starts_at", new.starts_at)
     optional_instant("expires_at", new.expires_at)
-    if new.expires_at is not None and new.expires_at <= writing.at:
+    _require_to_come(writing, new.expires_at)
+
+
+def _require_to_come(writing: Writing, expires_at: Instant | None) -> None:
+    if expires_at is not None and expires_at <= writing.at:
         raise ValidationFailed("expires_at", "expires_at must be in the future")
 
 

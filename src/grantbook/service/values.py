@@ -100,6 +100,8 @@ def valid_email(field: str, value: str) -> str:
 
 def optional_instant(field: str, value: Instant | None) -> Instant | None:
     """A time that every edge can write down."""
+    if value is not None and type(value) is not int:
+        raise ValidationFailed(field, f"{field} must be an instant: whole microseconds since 1970")
     if value is not None and not 0 <= value <= MAX_INSTANT:
         raise ValidationFailed(field, f"{field} must lie in the years 1970 to 9999")
     return value

@@ -25,13 +25,20 @@ class Inherited(Protocol):
 
 
 class Process:
-    """The one that this was made in."""
+    """The one that a book was opened in, until it is closed."""
 
     def __init__(self) -> None:
         self._id = os.getpid()
+        self._is_over = False
+
+    def end(self) -> None:
+        """The book is closed."""
+        self._is_over = True
 
     def require(self) -> None:
-        """Raises ConfigurationError in any other."""
+        """Raises ConfigurationError in any other, and for a book that is closed."""
+        if self._is_over:
+            raise ConfigurationError("this book is closed: open it anew")
         if os.getpid() != self._id:
             raise ConfigurationError("this book was opened before the process was forked: open it anew in this process")
 

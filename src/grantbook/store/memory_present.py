@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from grantbook.model.facts import (
     RoleAssignment,
 )
 from grantbook.model.vocabulary import OPEN_MODES
-from grantbook.store.port import (
+from grantbook.store.port import Not, Snapshot, Where
+from grantbook.store.present_port import (
     EdgeRow,
     GivenRow,
     Glance,
@@ -29,8 +31,8 @@ from grantbook.store.port import (
     GrantRow,
     Notice,
     Outline,
-    Snapshot,
     Standing,
+    Stream,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class MemoryPresent:
-    """See `port.Present`."""
+    """See `present_port.Present`."""
 
     is_local = True
 
@@ -163,51 +165,64 @@ class MemoryPresent:
         found = (self._grants(organization_id, {"entity_type": ref.type, "entity_id": ref.id}) for ref in entities)
         return [grants[:limit] for grants in found]
 
-    def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
+    def groups_on(self, organization_id: str, entity: EntityRef) -> list[tuple[str, str]]:
+        where = {"entity_type": entity.type, "entity_id": entity.id, "grantee_type": Not("user")}
+        return [row[:2] for row in self._grants(organization_id, where)]
+
+    def next_ids(
+        self, organization_id: str, stream: Stream, of: Collection[str], type_: str, *, after: str, limit: int
+    ) -> list[str]:
+        where: Where = {stream.of: set(of), **stream.fixed, **({stream.type: type_} if stream.type else {})}
+        with self._snapshot(organization_id) as snapshot:
+            found = {getattr(fact, stream.id) for fact in snapshot.select(stream.kind, where)}
+        return sorted(id_ for id_ in found if id_ > after)[:limit]
+
+    def given_to(self, organization_id: str, principal_ids: Collection[str], *, limit: int) -> list[GivenRow]:
         ids = set(principal_ids)
         with self._snapshot(organization_id) as snapshot:
             status = {entity.ref: entity.status for entity in snapshot.select(Entity)}
             grants = snapshot.select(Grant, {"grantee_id": ids})
             owned = snapshot.select(Entity, {"owner_id": ids})
             listed = snapshot.select(AccessTarget, {"target_id": ids})
-        return [
+        given = [
             *(_given("grant", each.grantee, each.entity, status.get(each.entity), each) for each in grants),
             *(_given("owned", each.owner, each.ref, each.status) for each in owned),
             *(_given("listed", each.target, each.entity, status.get(each.entity)) for each in listed),
         ]
+        return given[:limit]
 
-    def edges_below(self, organization_id: str, container_ids: Collection[str]) -> list[EdgeRow]:
+    def edges_from(self, organization_id: str, container_ids: Collection[str], *, limit: int) -> list[EdgeRow]:
         with self._snapshot(organization_id) as snapshot:
             status = {entity.ref: entity.status for entity in snapshot.select(Entity)}
-            tops = {edge.container for edge in snapshot.select(Containment, {"container_id": set(container_ids)})}
-            found = snapshot.contents_of(tops)
-        return [EdgeRow(*edge.container, *edge.member, status.get(edge.member)) for edge in found]
+            found = snapshot.select(Containment, {"container_id": set(container_ids)})
+        return [EdgeRow(*edge.container, *edge.member, status.get(edge.member)) for edge in found][:limit]
 
-    def active_entities(self, organization_id: str, *, only_open: bool) -> list[tuple[str, str]]:
+    def active_entities(self, organization_id: str, *, only_open: bool, limit: int) -> list[tuple[str, str]]:
         with self._snapshot(organization_id) as snapshot:
             found = snapshot.select(Entity, {"status": "active"})
-        return [entity.ref for entity in found if entity.access_mode in OPEN_MODES or not only_open]
+        wanted = (entity.ref for entity in found if entity.access_mode in OPEN_MODES or not only_open)
+        return list(islice(wanted, limit))
 
     def departments_below(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
         with self._snapshot(organization_id) as snapshot:
             return [(root, below.id) for root in set(department_ids) for below in snapshot.departments_below([root])]
 
-    def people_in(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
+    def people_in(self, organization_id: str, department_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
         with self._snapshot(organization_id) as snapshot:
             active = self._active(snapshot)
             found = snapshot.select(DepartmentMember, {"department_id": set(department_ids)})
-        return [(joined.department_id, joined.user_id) for joined in found if joined.user_id in active]
+        return [(joined.department_id, joined.user_id) for joined in found if joined.user_id in active][:limit]
 
-    def people_with(self, organization_id: str, role_ids: Collection[str]) -> list[tuple[str, str]]:
+    def people_with(self, organization_id: str, role_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
         with self._snapshot(organization_id) as snapshot:
             active = self._active(snapshot)
             found = snapshot.select(RoleAssignment, {"role_id": set(role_ids)})
-        return [(assigned.role_id, assigned.user_id) for assigned in found if assigned.user_id in active]
+        return [(assigned.role_id, assigned.user_id) for assigned in found if assigned.user_id in active][:limit]
 
-    def people(self, organization_id: str, *, only_active: bool) -> list[tuple[str]]:
+    def people(self, organization_id: str, *, only_active: bool, limit: int) -> list[tuple[str]]:
         with self._snapshot(organization_id) as snapshot:
             found = snapshot.select(Member)
-        return [(member.user_id,) for member in found if member.is_active or not only_active]
+        return [(member.user_id,) for member in found if member.is_active or not only_active][:limit]
 
     def active_among(self, organization_id: str, user_ids: Collection[str]) -> list[tuple[str]]:
         with self._snapshot(organization_id) as snapshot:

@@ -126,12 +126,13 @@ class PostgresDialect:
     locks_heads = True
 
     def __init__(self, url: str, *, connections: int, staleness_s: float, replica: str | None) -> None:
-        self.engine = _pool(url, connections)
-        self.present_engine = _pool(url, 1, overflow=-1, limits=_OF_THE_PRESENT)  # one for each present
+        self._process = process = forks.Process()
+        self.engine = _pool(url, process, connections)
+        self.present_engine = _pool(url, process, 1, overflow=-1, limits=_OF_THE_PRESENT)  # one for each present
         self.writing_engine: Engine = self.engine
         self.lines = count()
         self.line = -1
-        self.replica_engine = None if replica is None else _pool(replica, connections)
+        self.replica_engine = None if replica is None else _pool(replica, process, connections)
         self._replica_good_until = 0.0
         self._presents: WeakSet[PostgresPresent] = WeakSet()
         self.feed = Feed(connector(url), staleness_s)
@@ -190,6 +191,7 @@ class PostgresDialect:
         self.feed.give_up()
 
     def close(self) -> None:
+        self._process.end()
         self.feed.close()
         for each in self._presents:
             each.close()
@@ -216,6 +218,16 @@ class PostgresDialect:
             query = query.where(*(column == wanted[-1].c[name] for name, column in columns.items()))
         found = query.offset(literal_column("0")).lateral("found")
         return select(*found.c).select_from(reduce(lambda left, right: left.join(right, true()), [*wanted, found]))
+
+    def next_of_each(self, query: Any, parameter: str, key: Sequence[Any], values: Sequence[Any]) -> Any:
+        """Compared as whole keys, so that no index has them in order but the one that begins where they begin: equal
+        columns would count for nothing in an order, and another index would be read through for it."""
+        wanted = func.unnest(bindparam(parameter, type_=ARRAY(Text()))).table_valued(sql_column("value", Text()))
+        wanted = wanted.render_derived(name="wanted")
+        begin = (wanted.c.value, *values)
+        query = query.where(tuple_(*key) > tuple_(*begin), tuple_(*key[:-1]) <= tuple_(*begin[:-1])).order_by(*key)
+        found = query.lateral("found")
+        return select(*found.c).select_from(wanted.join(found, true()))
 
     def contains(self, column: Any, parameter: str) -> Condition:
         condition: Condition = func.lower(column).like(bindparam(parameter), escape="\\")  # of "C": A to Z alone
@@ -308,7 +320,9 @@ class _Connection(psycopg.Connection[Any]):
             raise
 
 
-def _pool(url: str, connections: int, *, overflow: int = 0, limits: Limits = DEFAULT_LIMITS) -> Engine:
+def _pool(
+    url: str, process: forks.Process, connections: int, *, overflow: int = 0, limits: Limits = DEFAULT_LIMITS
+) -> Engine:
     engine = create_engine(
         driver_url(url),
         pool_size=connections,
@@ -318,8 +332,6 @@ def _pool(url: str, connections: int, *, overflow: int = 0, limits: Limits = DEF
         isolation_level="AUTOCOMMIT",
         connect_args=connect_arguments(limits),
     )
-
-    process = forks.Process()
 
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, args: Any, named: Any) -> _Connection:

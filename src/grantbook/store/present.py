@@ -19,7 +19,7 @@ from grantbook.model.facts import (
 )
 from grantbook.store import forks
 from grantbook.store.history import NO_HASH
-from grantbook.store.port import (
+from grantbook.store.present_port import (
     EdgeRow,
     GivenRow,
     Glance,
@@ -28,8 +28,9 @@ from grantbook.store.port import (
     Notice,
     Outline,
     Standing,
+    Stream,
 )
-from grantbook.store.present_statements import AT_ONCE, PARTS_OF_STANDING, REVISION, PresentStatements
+from grantbook.store.present_statements import AT_ONCE, PARTS_OF_STANDING, REVISION, PresentStatements, next_name
 from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 
@@ -41,7 +42,7 @@ _PLAIN_IDS: Final = 32
 
 
 class SqlPresent(ABC):
-    """See `port.Present`; a database tells of its own accord when it moved. Not for two threads at once."""
+    """See `present_port.Present`; a database tells of its own accord when it moved. Not for two threads at once."""
 
     is_local: bool
 
@@ -184,26 +185,39 @@ class SqlPresent(ABC):
             found += self._rows("grants_on_several", organization_id, *filled, limit)
         return _of_each(entities, found)
 
-    def given_to(self, organization_id: str, principal_ids: Collection[str]) -> list[GivenRow]:
-        return self._rows_of("given_to", principal_ids, organization_id)
+    def groups_on(self, organization_id: str, entity: EntityRef) -> list[tuple[str, str]]:
+        return self._rows("groups_on", organization_id, *entity)
 
-    def edges_below(self, organization_id: str, container_ids: Collection[str]) -> list[EdgeRow]:
-        return self._rows_of("edges_below", container_ids, organization_id)
+    def next_ids(
+        self, organization_id: str, stream: Stream, of: Collection[str], type_: str, *, after: str, limit: int
+    ) -> list[str]:
+        name, values = next_name(stream), (organization_id, type_, after, limit)
+        if self.is_local:
+            rows = [row for each in of for row in self._rows(name, *values, each, count=1)]
+        else:
+            rows = self._rows(name, *values, self._dialect.list_value(of))
+        return sorted({id_ for (id_,) in rows})[:limit]
 
-    def active_entities(self, organization_id: str, *, only_open: bool) -> list[tuple[str, str]]:
-        return self._rows("open_entities" if only_open else "active_entities", organization_id)
+    def given_to(self, organization_id: str, principal_ids: Collection[str], *, limit: int) -> list[GivenRow]:
+        return self._rows_of("given_to", principal_ids, organization_id, limit)
+
+    def edges_from(self, organization_id: str, container_ids: Collection[str], *, limit: int) -> list[EdgeRow]:
+        return self._rows_of("edges_from", container_ids, organization_id, limit)
+
+    def active_entities(self, organization_id: str, *, only_open: bool, limit: int) -> list[tuple[str, str]]:
+        return self._rows("open_entities" if only_open else "active_entities", organization_id, limit)
 
     def departments_below(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
         return self._rows_of("departments_below", department_ids, organization_id)
 
-    def people_in(self, organization_id: str, department_ids: Collection[str]) -> list[tuple[str, str]]:
-        return self._rows_of("people_in", department_ids, organization_id)
+    def people_in(self, organization_id: str, department_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
+        return self._rows_of("people_in", department_ids, organization_id, limit)
 
-    def people_with(self, organization_id: str, role_ids: Collection[str]) -> list[tuple[str, str]]:
-        return self._rows_of("people_with", role_ids, organization_id)
+    def people_with(self, organization_id: str, role_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
+        return self._rows_of("people_with", role_ids, organization_id, limit)
 
-    def people(self, organization_id: str, *, only_active: bool) -> list[tuple[str]]:
-        return self._rows("active_people" if only_active else "people", organization_id)
+    def people(self, organization_id: str, *, only_active: bool, limit: int) -> list[tuple[str]]:
+        return self._rows("active_people" if only_active else "people", organization_id, limit)
 
     def active_among(self, organization_id: str, user_ids: Collection[str]) -> list[tuple[str]]:
         return self._rows_of("active_among", user_ids, organization_id)

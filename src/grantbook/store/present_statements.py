@@ -22,7 +22,7 @@ from grantbook.model.facts import (
 )
 from grantbook.model.vocabulary import OPEN_MODES
 from grantbook.store import record
-from grantbook.store.port import MAX_GLANCED, GrantRow, Notice, Outline, Standing
+from grantbook.store.present_port import MAX_GLANCED, STREAMS, GrantRow, Notice, Outline, Standing, Stream
 from grantbook.store.statements import Dialect
 from grantbook.store.tables import FACT_TABLES, changes, heads
 from grantbook.store.versions import live
@@ -97,15 +97,20 @@ class PresentStatements:
             "grants_to_each": (self._grants_to_each, ("tenant", "types", "entities", "ids")),
             "grants_on": (self._grants_on, (*grant, "limit")),
             "grants_on_several": (self._grants_on_several, ("tenant", *chain(*_PLACES), "limit")),
-            "given_to": (self._given_to, ("tenant", "ids")),
-            "edges_below": (self._edges_below, ("tenant", "ids")),
-            "active_entities": (self._active_entities, ("tenant",)),
-            "open_entities": (self._open_entities, ("tenant",)),
+            "groups_on": (self._groups_on, grant),
+            **{
+                next_name(stream): (partial(self._next_ids, stream), ("tenant", "type", "after", "limit", "ids"))
+                for stream in STREAMS
+            },
+            "given_to": (self._given_to, ("tenant", "limit", "ids")),
+            "edges_from": (self._edges_from, ("tenant", "limit", "ids")),
+            "active_entities": (self._active_entities, ("tenant", "limit")),
+            "open_entities": (self._open_entities, ("tenant", "limit")),
             "departments_below": (self._departments_below, ("tenant", "ids")),
-            "people_in": (self._people_in, ("tenant", "ids")),
-            "people_with": (self._people_with, ("tenant", "ids")),
-            "people": (self._people, ("tenant",)),
-            "active_people": (self._active_people, ("tenant",)),
+            "people_in": (self._people_in, ("tenant", "limit", "ids")),
+            "people_with": (self._people_with, ("tenant", "limit", "ids")),
+            "people": (self._people, ("tenant", "limit")),
+            "active_people": (self._active_people, ("tenant", "limit")),
             "active_among": (self._active_among, ("tenant", "ids")),
             "capabilities": (self._capabilities, ("tenant",)),
         }
@@ -231,6 +236,22 @@ class PresentStatements:
         found = (_grants_on(table, *names, columns).limit(bindparam("limit")).subquery() for names in _PLACES)
         return union_all(*(select(each) for each in found))
 
+    def _groups_on(self, _: int) -> Any:
+        table = FACT_TABLES[Grant]
+        is_group: Any = literal_column("grantee_type <> 'user'")  # as the index has it
+        return _grants_on(table, columns=("grantee_type", "grantee_id")).where(is_group)
+
+    def _next_ids(self, stream: Stream, count: int) -> Any:
+        table = FACT_TABLES[stream.kind]
+        query = select(table.c[stream.id]).where(live(table)).limit(bindparam("limit"))
+        query = query.where(*(table.c[name] == _text(value) for name, value in stream.fixed.items()))
+        key = [table.c[name] for name in (stream.of, stream.type, stream.id) if name is not None]
+        values: list[Any] = [bindparam(name) for name in ("type", "after")[-len(key) + 1 :]]
+        if not count:
+            return self._dialect.next_of_each(query, "ids", key, values)
+        alike = (column == value for column, value in zip(key[1:-1], values[:-1], strict=True))
+        return query.where(self._is_in(key[0], count), *alike, key[-1] > values[-1]).order_by(key[-1])
+
     def _given_to(self, count: int) -> Any:
         grants, things, targets = (FACT_TABLES[kind] for kind in (Grant, Entity, AccessTarget))
         grant = grants.c.grantee_type, grants.c.grantee_id, grants.c.entity_type, grants.c.entity_id
@@ -247,25 +268,20 @@ class PresentStatements:
             select(_text("listed"), *listed, things.c.status, null(), null(), null(), null())
             .select_from(targets.outerjoin(things, _is_of(things, targets.c.entity_type, targets.c.entity_id)))
             .where(live(targets), self._is_in(targets.c.target_id, count)),
-        )
+        ).limit(bindparam("limit"))
 
-    def _edges_below(self, count: int) -> Any:
+    def _edges_from(self, count: int) -> Any:
         edges, things = FACT_TABLES[Containment], FACT_TABLES[Entity]
-        inner = edges.alias()
         names = ("container_type", "container_id", "member_type", "member_id")
-        first = select(*(edges.c[name] for name in names)).where(live(edges), self._is_in(edges.c.container_id, count))
-        below = first.cte("below", recursive=True)
-        step = select(*(inner.c[name] for name in names)).where(
-            live(inner), inner.c.container_id == below.c.member_id, inner.c.container_type == below.c.member_type
+        found = select(*(edges.c[name] for name in names), things.c.status).select_from(
+            edges.outerjoin(things, _is_of(things, edges.c.member_type, edges.c.member_id))
         )
-        below = below.union(step)
-        return select(*(below.c[name] for name in names), things.c.status).select_from(
-            below.outerjoin(things, _is_of(things, below.c.member_type, below.c.member_id))
-        )
+        return found.where(live(edges), self._is_in(edges.c.container_id, count)).limit(bindparam("limit"))
 
     def _active_entities(self, _: int) -> Any:
         table = FACT_TABLES[Entity]
-        return select(table.c.entity_type, table.c.id).where(live(table), table.c.status == "active")
+        active = select(table.c.entity_type, table.c.id).where(live(table), table.c.status == "active")
+        return active.limit(bindparam("limit"))
 
     def _open_entities(self, _: int) -> Any:
         mode = FACT_TABLES[Entity].c.access_mode
@@ -284,25 +300,31 @@ class PresentStatements:
 
     def _people_in(self, count: int) -> Any:
         joined = FACT_TABLES[DepartmentMember]
-        return select(joined.c.department_id, joined.c.user_id).where(
-            live(joined), self._is_in(joined.c.department_id, count), _is_active(joined.c.user_id)
+        return (
+            select(joined.c.department_id, joined.c.user_id)
+            .where(live(joined), self._is_in(joined.c.department_id, count), _is_active(joined.c.user_id))
+            .limit(bindparam("limit"))
         )
 
     def _people_with(self, count: int) -> Any:
         assigned = FACT_TABLES[RoleAssignment]
-        return select(assigned.c.role_id, assigned.c.user_id).where(
-            live(assigned), self._is_in(assigned.c.role_id, count), _is_active(assigned.c.user_id)
+        return (
+            select(assigned.c.role_id, assigned.c.user_id)
+            .where(live(assigned), self._is_in(assigned.c.role_id, count), _is_active(assigned.c.user_id))
+            .limit(bindparam("limit"))
         )
 
     def _people(self, _: int) -> Any:
         table = FACT_TABLES[Member]
-        return select(table.c.user_id).where(live(table))
+        return select(table.c.user_id).where(live(table)).limit(bindparam("limit"))
 
     def _active_people(self, _: int) -> Any:
         return self._people(0).where(FACT_TABLES[Member].c.state == "active")
 
     def _active_among(self, count: int) -> Any:
-        return self._active_people(0).where(self._is_in(FACT_TABLES[Member].c.user_id, count))
+        table = FACT_TABLES[Member]
+        active = select(table.c.user_id).where(live(table), table.c.state == "active")
+        return active.where(self._is_in(table.c.user_id, count))
 
     def _capabilities(self, _: int) -> Any:
         table = FACT_TABLES[Role]
@@ -314,6 +336,11 @@ class PresentStatements:
         if count == 1:
             return column == bindparam("id0")
         return column.in_([bindparam(name) for name in _ids(count)])
+
+
+def next_name(stream: Stream) -> str:
+    """What the statement of a stream is called."""
+    return f"next_{stream.kind.__name__}_of_{stream.of}"
 
 
 def _with_revision(width: int, parts: Iterable[Any]) -> Any:

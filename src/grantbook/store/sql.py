@@ -17,7 +17,8 @@ from grantbook.model.limits import IDEMPOTENCY_TTL_S
 from grantbook.store.archives import ArchiveStatements, SqlArchive, SqlRestoration, add_texts, claim, fresh_texts
 from grantbook.store.history import NO_HASH, Recorder
 from grantbook.store.kept import Memory
-from grantbook.store.port import Author, Change, Head, Lookup, Present, StoredResponse, ToldText
+from grantbook.store.port import Author, Change, Head, Lookup, StoredResponse, ToldText
+from grantbook.store.present_port import Present
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.snapshots import SqlSnapshot

@@ -94,8 +94,9 @@ class SqliteDialect:
         self._path = str(Path(path).absolute())  # as the engine has it, wherever the process goes
         self._file: tuple[int, int] | None = None
         self._is_own = True
-        self.engine = _engine(url, _READER_KIB, self.require_own_file, connections=64)
-        self.writing_engine = _engine(url, _WRITER_KIB, self.require_own_file, connections=1)
+        self._process = process = forks.Process()
+        self.engine = _engine(url, process, _READER_KIB, self.require_own_file, connections=64)
+        self.writing_engine = _engine(url, process, _WRITER_KIB, self.require_own_file, connections=1)
         self.has_own_schema = False
         self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
@@ -213,6 +214,7 @@ class SqliteDialect:
             forks.SQLITE.lose()
 
     def close(self) -> None:
+        self._process.end()
         for each in self._presents:
             each.close()
         self.engine.dispose()
@@ -226,6 +228,10 @@ class SqliteDialect:
 
     def each_in(self, query: Any, *lists: Mapping[str, Any]) -> Any:
         return query.where(*(self.is_in(column, name) for columns in lists for name, column in columns.items()))
+
+    def next_of_each(self, query: Any, parameter: str, key: Sequence[Any], values: Sequence[Any]) -> Any:
+        """Never asked."""
+        raise NotImplementedError
 
     def contains(self, column: Any, parameter: str) -> Condition:
         condition: Condition = column.like(bindparam(parameter), escape="\\")  # A to Z are alike to it anyway
@@ -391,15 +397,15 @@ def require_ours(path: str) -> None:
         raise ConfigurationError(f"the database file {path} holds the tables of another application: name another file")
 
 
-def _engine(url: str, cache_kib: int, require_own_file: Callable[[], None], *, connections: int) -> Engine:
+def _engine(
+    url: str, process: forks.Process, cache_kib: int, require_own_file: Callable[[], None], *, connections: int
+) -> Engine:
     engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=connections,
         connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
     )
-
-    process = forks.Process()
 
     @event.listens_for(engine, "do_connect")
     def require_own_process(*_: Any) -> None:

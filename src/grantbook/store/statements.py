@@ -29,7 +29,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from grantbook.model.facts import Fact
 from grantbook.store import pages, record, walks
-from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Present, Where
+from grantbook.store.port import SMALL_LETTERS, Among, Contains, Not, Order, Where
+from grantbook.store.present_port import Present
 from grantbook.store.shapes import (
     CONTAINS,
     MANY,
@@ -145,6 +146,11 @@ class Dialect(Protocol):
         """The rows of a query in which the columns are in lists that are bound, each as one value by its name: whatever
         the lists say together is looked up, however many other rows the query has. What one mapping has is a list of
         rows, by its columns; rows in which they are put together otherwise may be among those that are found."""
+
+    def next_of_each(self, query: Any, parameter: str, key: Sequence[Any], values: Sequence[Any]) -> Any:
+        """The rows of a limited query, for each value of the list that is bound as one value: those whose key begins
+        with it and with these values, but for its last column, which is greater than the last value; in their order.
+        Only asked where a question crosses a network."""
 
     def contains(self, column: Any, parameter: str) -> Condition:
         """`column` like the pattern, which has small letters; letters A to Z count as theirs."""

@@ -131,18 +131,20 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
         "entities",
         Entity,
         ("id",),
-        ("owner_id",),
-        ("access_mode",),
+        ("owner_id", "entity_type", "id"),
+        ("access_mode", "entity_type", "id"),
         ("entity_type", "created_at", "id", "status", "name"),
         ("entity_type", "name", "id", "status"),
         ("entity_type", "updated_at", "id", "status"),
     ),
-    AccessTarget: _fact_table("access_targets", AccessTarget, ("entity_id",), ("target_id",)),
-    Containment: _fact_table("containments", Containment, ("container_id",), ("member_id",)),
+    AccessTarget: _fact_table(
+        "access_targets", AccessTarget, ("entity_id",), ("target_id", "entity_type", "entity_id")
+    ),
+    Containment: _fact_table("containments", Containment, ("container_id", "member_type", "member_id"), ("member_id",)),
     Grant: _fact_table(
         "grants",
         Grant,
-        ("grantee_id", "entity_id"),
+        ("grantee_id", "entity_type", "entity_id"),
         ("created_at", "id", "entity_type", "grantee_type"),
         ("entity_type", "created_at", "id", "grantee_type"),
         unique=("entity_id", "entity_type", "grantee_id", "grantee_type"),
@@ -150,7 +152,24 @@ FACT_TABLES: Final[dict[type[Fact], Table]] = {
     ApiKey: _fact_table("api_keys", ApiKey, ("digest",), ("user_id",), ("created_at", "id")),
 }
 # The live one has the entity too: whichever index a planner takes for a grant to somebody on something is a good one.
-_index(FACT_TABLES[Grant], "past_grantee_id", ("grantee_id",), live=False)
+for _kind, _column in (
+    (Entity, "owner_id"),
+    (Entity, "access_mode"),
+    (AccessTarget, "target_id"),
+    (Containment, "container_id"),
+    (Grant, "grantee_id"),
+):
+    _index(FACT_TABLES[_kind], f"past_{_column}", (_column,), live=False)
+
+_grants = FACT_TABLES[Grant]
+_to_groups = text("until_revision IS NULL AND grantee_type <> 'user'")
+Index(
+    "ix_grants_live_to_groups",
+    *(_grants.c[name] for name in ("organization_id", "entity_id", "entity_type", "grantee_type", "grantee_id")),
+    sqlite_where=_to_groups,
+    postgresql_where=_to_groups,
+)
+"""To departments, roles and all others that are no users: few, and not to be looked for among all on an entity."""
 
 heads: Final = _table(
     "heads",

@@ -11,6 +11,7 @@ from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rendering
 from grantbook.http.platform.resolved import resolved_access
 from grantbook.http.routing import ORGANIZATION, documented, router
+from grantbook.model.errors import ValidationFailed
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.instants import from_datetime
 from grantbook.service import asking, decisions, gates, grants, overview
@@ -106,10 +107,13 @@ def bulk_create_grants(organization_id: str, body: requests.BulkCreateGrants, ex
 
 @routes.patch(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant, writes=True))
 def update_grant(organization_id: str, grant_id: str, body: requests.UpdateGrant, exchange: Exchanged) -> Response:
-    """Change the level of a grant."""
+    """Change the level of a grant, or its window."""
 
     def work(writing: Writing) -> Answer:
-        grant = grants.update(writing, grant_id, body.access_level)
+        if not body.model_fields_set - {"access_level"} and body.access_level is None:
+            raise ValidationFailed("access_level", "access_level, starts_at or expires_at is required")
+        window = {field: body.moment(field) for field in ("starts_at", "expires_at")}
+        grant = grants.update(writing, grant_id, body.access_level, **window)
         return Answer(rendering.grants(writing, [grant])[0])
 
     return exchange.write(organization_id, work)

@@ -87,7 +87,9 @@ def _entry(reading: Reading, told: _Told, known: Mapping[Thing, names.Name]) -> 
     actor = known.get(told.actor, NO_NAME)
     subject = names.name_in(told.fact) if told.subject is None else known.get(told.subject, NO_NAME)
     previous, new = _values(told)
+    window = {name: told.fact.get(name) for name in ("starts_at", "expires_at") if change.kind == "Grant"}
     metadata = {
+        **{name: None if at is None else to_text(at) for name, at in window.items()},
         "revision": change.revision,
         "reason": change.reason,
         "trace_id": change.trace_id,

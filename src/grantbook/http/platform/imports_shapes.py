@@ -6,7 +6,7 @@ from grantbook.http.requests import CreateGrant, Id, RegisterEntity, Word
 
 
 class EntityLine(RegisterEntity):
-    """An entity that your platform keeps, as it is now: what is left out is cleared."""
+    """An entity that your platform keeps, as it is now: what is left out is cleared, but for the access mode."""
 
     entity_type: Word = Field(examples=["assistant"])
     entity_id: Id = Field(examples=["asst_helpdesk"])

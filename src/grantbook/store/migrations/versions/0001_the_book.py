@@ -50,9 +50,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_access_targets_live_target_id",
+        "ix_access_targets_live_target_id_entity_type_entity_id",
         "access_targets",
-        ["organization_id", "target_id"],
+        ["organization_id", "target_id", "entity_type", "entity_id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -210,9 +210,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(
-        "ix_containments_live_container_id",
+        "ix_containments_live_container_id_member_type_member_id",
         "containments",
-        ["organization_id", "container_id"],
+        ["organization_id", "container_id", "member_type", "member_id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -360,9 +360,9 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(
-        "ix_entities_live_access_mode",
+        "ix_entities_live_access_mode_entity_type_id",
         "entities",
-        ["organization_id", "access_mode"],
+        ["organization_id", "access_mode", "entity_type", "id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -408,9 +408,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_entities_live_owner_id",
+        "ix_entities_live_owner_id_entity_type_id",
         "entities",
-        ["organization_id", "owner_id"],
+        ["organization_id", "owner_id", "entity_type", "id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -476,9 +476,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("until_revision IS NULL"),
     )
     op.create_index(
-        "ix_grants_live_grantee_id_entity_id",
+        "ix_grants_live_grantee_id_entity_type_entity_id",
         "grants",
-        ["organization_id", "grantee_id", "entity_id"],
+        ["organization_id", "grantee_id", "entity_type", "entity_id"],
         unique=False,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
@@ -490,6 +490,14 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("until_revision IS NULL"),
         postgresql_where=sa.text("until_revision IS NULL"),
+    )
+    op.create_index(
+        "ix_grants_live_to_groups",
+        "grants",
+        ["organization_id", "entity_id", "entity_type", "grantee_type", "grantee_id"],
+        unique=False,
+        sqlite_where=sa.text("until_revision IS NULL AND grantee_type <> 'user'"),
+        postgresql_where=sa.text("until_revision IS NULL AND grantee_type <> 'user'"),
     )
     op.create_index(
         "ix_grants_past_grantee_id",
