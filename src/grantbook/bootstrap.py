@@ -66,7 +66,9 @@ def open_store(
         except ModuleNotFoundError as error:
             if error.name != "psycopg":
                 raise
-            raise ConfigurationError("PostgreSQL needs psycopg: pip install 'grantbook[postgres]'") from error
+            raise ConfigurationError(
+                "PostgreSQL needs psycopg: install grantbook with its extra, as in pip install '.[postgres]'"
+            ) from error
         if may_create:
             from grantbook.store.schema import Schema
 

@@ -62,7 +62,7 @@ def test_without_the_server_packages_it_says_what_to_install(shell: Shell) -> No
     shell.environment.setenv("PYTHONPATH", str(shell.directory))
     shown = shell.process("serve")
     assert (shown.code, shown.out) == (Exit.FAILED, "")
-    assert "pip install 'grantbook[server]'" in shown.err
+    assert "pip install '.[server]'" in shown.err
     assert "Traceback" not in shown.err
 
 

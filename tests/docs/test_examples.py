@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
+from grantbook.http.errors import STATUS
 from tests.serving import Server, serving
 
 ROOT: Final = Path(__file__).parents[2]
@@ -134,3 +135,15 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_code_of_an_error_is_told_with_its_status() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()]
+    told = {
+        code: {int(status) for status in re.findall(r"\d+", row[1])}
+        for row in rows
+        if len(row) > 3
+        for code in re.findall(r"`([A-Z_]+)`", row[2])
+    }
+    assert told.keys() == STATUS.keys()
+    assert all(STATUS[code] in statuses for code, statuses in told.items())

@@ -108,7 +108,10 @@ def add(
     reason: str | None,
     as_json: bool,
 ) -> int:
-    """Give LEVEL on the entity to a user, department, role or organization. The same again changes nothing."""
+    """Give LEVEL on the entity to a user, department, role or organization. The same again changes nothing.
+
+    A rule can also be given to all ('*'), and takes neither a window nor a reason.
+    """
     new = NewGrant(
         grantee=Principal(grantee_type, grantee_id),
         access_level=access_level,

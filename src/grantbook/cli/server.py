@@ -81,6 +81,8 @@ def serve(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_SERVER:
             raise
-        raise ConfigurationError(f"the server needs {error.name}: pip install 'grantbook[server]'") from error
+        raise ConfigurationError(
+            f"the server needs {error.name}: install grantbook with its extra, as in pip install '.[server]'"
+        ) from error
     serve_http(given)
     return Exit.DONE

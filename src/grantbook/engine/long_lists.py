@@ -13,7 +13,7 @@ from grantbook.engine.held import Holders, standing_paths
 from grantbook.model.facts import EVERYONE, MEMBER_STATES, EntityRef, Principal
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_CONTAINMENT_DEPTH
-from grantbook.model.resolution import Access
+from grantbook.model.resolution import NO_ACCESS, Access
 from grantbook.model.vocabulary import OPEN_MODES, EntityType, Vocabulary
 from grantbook.store.present_port import (
     ASSIGNED,
@@ -91,9 +91,23 @@ class LongLists:
             return None
 
         def access(ids: Sequence[str]) -> list[Access]:
-            return self._facts.accesses([(id_, entity.ref) for id_ in ids], at)
+            found = self._facts.accesses([(id_, entity.ref) for id_ in ids], at)
+            if entity.is_bound:
+                return found
+            here = self._members_and_named(holders, ids)
+            return [each if id_ in here else NO_ACCESS for id_, each in zip(ids, found, strict=True)]
 
         return _taken(sources, after or "", limit, access, entity.kind, lowest)
+
+    def _members_and_named(self, holders: Holders, ids: Collection[str]) -> set[str]:
+        """Those of the users who are members, or whom a grant on these names. Others may be known for another entity,
+        and reach what is granted to everyone; a list does not tell of them."""
+        standings = self._present.standings(self._facts.id, ids)
+        found = {id_ for id_, standing in standings.items() if any(part == "member" for part, _ in standing)}
+        for holder, _ in holders:
+            rows = self._present.grants_to(self._facts.id, holder.ref, ids)
+            found.update(id_ for type_, id_, *_ in rows if type_ == "user")
+        return found
 
     def _stream(self, stream: Stream, of: Collection[str], type_: str = "") -> _Ids:
         if not of:

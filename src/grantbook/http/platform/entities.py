@@ -25,7 +25,10 @@ ENTITY = ORGANIZATION + "/entities/{entity_type}/{entity_id}"
 def register_entity(
     organization_id: str, entity_type: str, entity_id: str, body: requests.RegisterEntity, exchange: Exchanged
 ) -> Response:
-    """Register or update an entity that your platform keeps, under your own id. Needs `manage_access_control`."""
+    """Register or update an entity that your platform keeps, under your own id.
+
+    Needs `manage_access_control`; one that is known, the top level.
+    """
 
     def work(writing: Writing) -> Answer:
         draft = entities.Draft(

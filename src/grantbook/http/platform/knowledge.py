@@ -65,7 +65,7 @@ def list_slices(
 
 @routes.post(SLICES, **documented(shapes.SliceAnswer, writes=True, status=201))
 def create_slice(organization_id: str, body: shapes.CreateSlice, exchange: Exchanged) -> Response:
-    """A knowledge slice; private unless said otherwise. Needs `create_knowledge`."""
+    """A knowledge slice; private unless said otherwise. Needs `create_knowledge` or `manage_knowledge_slices`."""
 
     def work(writing: Writing) -> Answer:
         draft = Draft(

@@ -76,7 +76,7 @@ def update_memberships(
 
 @routes.post(USER + "/deactivate", **documented(shapes.UserAnswer, writes=True))
 def deactivate_user(organization_id: str, user_id: str, body: shapes.DeactivateUser, exchange: Exchanged) -> Response:
-    """End the access of a member for the time being. What they own goes to the department, in the same moment."""
+    """End the access of a member for the time being. What they own goes to the department, if one is named."""
 
     def work(writing: Writing) -> Answer:
         found = members.deactivate(writing, user_id, heir_id=body.transfer_resources_to_department_id)
