@@ -30,13 +30,14 @@ from grantbook.store.present_port import (
     Standing,
     Stream,
 )
-from grantbook.store.present_statements import AT_ONCE, PARTS_OF_STANDING, REVISION, PresentStatements, next_name
+from grantbook.store.present_statements import AT_ONCE, FEW, PARTS_OF_STANDING, REVISION, PresentStatements, next_name
 from grantbook.store.session import rows_of
 from grantbook.store.statements import Dialect
 
 _log = logging.getLogger(__name__)
 _MOST_LOOKED_UP: Final = 8_000
 """So many grants are looked up in one statement, which takes some tens of milliseconds, and seconds from a disk."""
+_FEW_ROWS: Final = 10_000
 _PLAIN_IDS: Final = 32
 """Up to so many ids are bound one by one, which SQLite answers faster than a list in one value."""
 
@@ -199,10 +200,10 @@ class SqlPresent(ABC):
         return sorted({id_ for (id_,) in rows})[:limit]
 
     def given_to(self, organization_id: str, principal_ids: Collection[str], *, limit: int) -> list[GivenRow]:
-        return self._rows_of("given_to", principal_ids, organization_id, limit)
+        return self._rows_up_to("given_to", principal_ids, organization_id, limit)
 
     def edges_from(self, organization_id: str, container_ids: Collection[str], *, limit: int) -> list[EdgeRow]:
-        return self._rows_of("edges_from", container_ids, organization_id, limit)
+        return self._rows_up_to("edges_from", container_ids, organization_id, limit)
 
     def active_entities(self, organization_id: str, *, only_open: bool, limit: int) -> list[tuple[str, str]]:
         return self._rows("open_entities" if only_open else "active_entities", organization_id, limit)
@@ -211,10 +212,10 @@ class SqlPresent(ABC):
         return self._rows_of("departments_below", department_ids, organization_id)
 
     def people_in(self, organization_id: str, department_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
-        return self._rows_of("people_in", department_ids, organization_id, limit)
+        return self._rows_up_to("people_in", department_ids, organization_id, limit)
 
     def people_with(self, organization_id: str, role_ids: Collection[str], *, limit: int) -> list[tuple[str, str]]:
-        return self._rows_of("people_with", role_ids, organization_id, limit)
+        return self._rows_up_to("people_with", role_ids, organization_id, limit)
 
     def people(self, organization_id: str, *, only_active: bool, limit: int) -> list[tuple[str]]:
         return self._rows("active_people" if only_active else "people", organization_id, limit)
@@ -291,6 +292,10 @@ class SqlPresent(ABC):
         if not 0 < len(ids) <= _PLAIN_IDS:
             return self._rows(name, *values, self._dialect.list_value(ids))
         return self._rows(name, *values, *ids, count=len(ids))
+
+    def _rows_up_to(self, name: str, ids: Collection[str], organization_id: str, limit: int) -> list[Any]:
+        """As `_rows_of`, at most so many."""
+        return self._rows_of(name + (FEW if limit <= _FEW_ROWS else ""), ids, organization_id, limit)
 
     def _rows(self, name: str, *values: Any, count: int = 0) -> list[Any]:
         return rows_of(self._dialect, self._cursor, self._statements.get(name, count), values)

@@ -39,6 +39,8 @@ _STANDING: Final = (
 """Of each part of a standing the word for it, the table, and the column of the value."""
 PARTS_OF_STANDING: Final = frozenset(part for part, _, _ in _STANDING)
 REVISION: Final = "revision"
+FEW: Final = "_few"
+"""Ends the name of a statement for few rows: see `_with_status`."""
 
 
 class _Statement:
@@ -102,13 +104,19 @@ class PresentStatements:
                 next_name(stream): (partial(self._next_ids, stream), ("tenant", "type", "after", "limit", "ids"))
                 for stream in STREAMS
             },
-            "given_to": (self._given_to, ("tenant", "limit", "ids")),
-            "edges_from": (self._edges_from, ("tenant", "limit", "ids")),
+            **{
+                name + suffix: (partial(make, are_few=bool(suffix)), ("tenant", "limit", "ids"))
+                for suffix in ("", FEW)
+                for name, make in (
+                    ("given_to", self._given_to),
+                    ("edges_from", self._edges_from),
+                    ("people_in", self._people_in),
+                    ("people_with", self._people_with),
+                )
+            },
             "active_entities": (self._active_entities, ("tenant", "limit")),
             "open_entities": (self._open_entities, ("tenant", "limit")),
             "departments_below": (self._departments_below, ("tenant", "ids")),
-            "people_in": (self._people_in, ("tenant", "limit", "ids")),
-            "people_with": (self._people_with, ("tenant", "limit", "ids")),
             "people": (self._people, ("tenant", "limit")),
             "active_people": (self._active_people, ("tenant", "limit")),
             "active_among": (self._active_among, ("tenant", "ids")),
@@ -252,30 +260,29 @@ class PresentStatements:
         alike = (column == value for column, value in zip(key[1:-1], values[:-1], strict=True))
         return query.where(self._is_in(key[0], count), *alike, key[-1] > values[-1]).order_by(key[-1])
 
-    def _given_to(self, count: int) -> Any:
+    def _given_to(self, count: int, *, are_few: bool = False) -> Any:
         grants, things, targets = (FACT_TABLES[kind] for kind in (Grant, Entity, AccessTarget))
         grant = grants.c.grantee_type, grants.c.grantee_id, grants.c.entity_type, grants.c.entity_id
         terms = grants.c.access_level, grants.c.id, grants.c.starts_at, grants.c.expires_at
         owned = things.c.owner_type, things.c.owner_id, things.c.entity_type, things.c.id
         listed = targets.c.target_type, targets.c.target_id, targets.c.entity_type, targets.c.entity_id
+        no_terms = null(), null(), null(), null()
         return union_all(
-            select(_text("grant"), *grant, things.c.status, *terms)
-            .select_from(grants.outerjoin(things, _is_of(things, grants.c.entity_type, grants.c.entity_id)))
-            .where(live(grants), self._is_in(grants.c.grantee_id, count)),
-            select(_text("owned"), *owned, things.c.status, null(), null(), null(), null()).where(
+            _with_status((_text("grant"), *grant), *terms, are_few=are_few).where(
+                live(grants), self._is_in(grants.c.grantee_id, count)
+            ),
+            select(_text("owned"), *owned, things.c.status, *no_terms).where(
                 live(things), self._is_in(things.c.owner_id, count)
             ),
-            select(_text("listed"), *listed, things.c.status, null(), null(), null(), null())
-            .select_from(targets.outerjoin(things, _is_of(things, targets.c.entity_type, targets.c.entity_id)))
-            .where(live(targets), self._is_in(targets.c.target_id, count)),
+            _with_status((_text("listed"), *listed), *no_terms, are_few=are_few).where(
+                live(targets), self._is_in(targets.c.target_id, count)
+            ),
         ).limit(bindparam("limit"))
 
-    def _edges_from(self, count: int) -> Any:
-        edges, things = FACT_TABLES[Containment], FACT_TABLES[Entity]
+    def _edges_from(self, count: int, *, are_few: bool = False) -> Any:
+        edges = FACT_TABLES[Containment]
         names = ("container_type", "container_id", "member_type", "member_id")
-        found = select(*(edges.c[name] for name in names), things.c.status).select_from(
-            edges.outerjoin(things, _is_of(things, edges.c.member_type, edges.c.member_id))
-        )
+        found = _with_status([edges.c[name] for name in names], are_few=are_few)
         return found.where(live(edges), self._is_in(edges.c.container_id, count)).limit(bindparam("limit"))
 
     def _active_entities(self, _: int) -> Any:
@@ -298,21 +305,16 @@ class PresentStatements:
         below = below.union(step)
         return select(below.c.root, below.c.id)
 
-    def _people_in(self, count: int) -> Any:
-        joined = FACT_TABLES[DepartmentMember]
-        return (
-            select(joined.c.department_id, joined.c.user_id)
-            .where(live(joined), self._is_in(joined.c.department_id, count), _is_active(joined.c.user_id))
-            .limit(bindparam("limit"))
-        )
+    def _people_in(self, count: int, *, are_few: bool = False) -> Any:
+        return self._active_of(FACT_TABLES[DepartmentMember].c.department_id, count, are_few=are_few)
 
-    def _people_with(self, count: int) -> Any:
-        assigned = FACT_TABLES[RoleAssignment]
-        return (
-            select(assigned.c.role_id, assigned.c.user_id)
-            .where(live(assigned), self._is_in(assigned.c.role_id, count), _is_active(assigned.c.user_id))
-            .limit(bindparam("limit"))
-        )
+    def _people_with(self, count: int, *, are_few: bool = False) -> Any:
+        return self._active_of(FACT_TABLES[RoleAssignment].c.role_id, count, are_few=are_few)
+
+    def _active_of(self, group: Any, count: int, *, are_few: bool) -> Any:
+        table = group.table
+        found = select(group, table.c.user_id).where(live(table), self._is_in(group, count))
+        return found.where(_is_active(table.c.user_id, are_few=are_few)).limit(bindparam("limit"))
 
     def _people(self, _: int) -> Any:
         table = FACT_TABLES[Member]
@@ -390,9 +392,25 @@ def _is_of(things: Any, type_: Any, id_: Any) -> Any:
     return live(things) & (things.c.entity_type == type_) & (things.c.id == id_)
 
 
-def _is_active(user_id: Any) -> Any:
+def _is_active(user_id: Any, *, are_few: bool) -> Any:
     member = FACT_TABLES[Member].alias()
+    if are_few:
+        return select(member.c.state).where(live(member), member.c.user_id == user_id).scalar_subquery() == "active"
     return exists().where(live(member), member.c.user_id == user_id, member.c.state == "active")
+
+
+def _with_status(columns: Sequence[Any], *more: Any, are_few: bool) -> Any:
+    """A select of the columns, the status of the entity that the last two of them name, and more columns.
+
+    Of few rows it is looked up one by one: a database that joins would rather read all entities first, however few rows
+    are wanted. Of many that is five times as fast.
+    """
+    things = FACT_TABLES[Entity].alias()
+    type_, id_ = columns[-2:]
+    here = _is_of(things, type_, id_)
+    if are_few:
+        return select(*columns, select(things.c.status).where(here).scalar_subquery(), *more)
+    return select(*columns, things.c.status, *more).select_from(id_.table.outerjoin(things, here))
 
 
 def _text(word: str) -> Any:
