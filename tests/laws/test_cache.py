@@ -506,7 +506,8 @@ def require_lists_seen(cache: FactCache, world: World, data: st.DataObject, writ
         too_long = data.draw(st.sampled_from((0, 0, 2, 5_000)))
         for at in data.draw(subsets(MOMENTS, 2, at_least=1)):
             level = data.draw(st.sampled_from((None, None, "read", "write", "admin", "use")))
-            with mock.patch.object(lists, "_MAX_MADE", too_long):
+            few = data.draw(st.sampled_from((1, 2, 20)))
+            with mock.patch.object(lists, "_MAX_MADE", too_long), mock.patch.object(long_lists, "_FEW", few):
                 require_lists(cache, store, world, at, entity_type, level, limit)
         going = data.draw(subsets(live, 3))
         coming = data.draw(subsets(gone, 3)) if gone else []
