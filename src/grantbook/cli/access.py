@@ -2,13 +2,14 @@
 
 import click
 
-from grantbook.cli import options, rendering
+from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.cli.explaining import tree_of
 from grantbook.cli.output import print_json, print_table, print_tree
 from grantbook.cli.places import Place, in_organization
+from grantbook.http.platform import rendering
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.model.instants import Instant
+from grantbook.model.instants import Instant, to_text
 from grantbook.model.resolution import Access
 from grantbook.service import decisions, names
 from grantbook.service.decisions import Check, Decision
@@ -90,7 +91,7 @@ def who(
     with place.reading(as_of=as_of) as reading:
         found = decisions.users_of(reading, entity, access_level=access_level)
         if as_json:
-            print_json(rendering.users(reading, entity, found))
+            print_json(rendering.users_with_access(reading, entity, found))
             return Exit.DONE
         known = names.of_principals(reading, {Principal("user", user_id) for user_id in found})
     rows = [
@@ -121,7 +122,8 @@ def what(
     with place.reading(as_of=as_of) as reading:
         found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
         if as_json:
-            print_json(rendering.entities(reading, user_id, found))
+            items = rendering.reached_entities(reading, found)
+            print_json({"user_id": user_id, "resolved_at": to_text(reading.at), "entities": items})
             return Exit.DONE
         known = names.of_entities(reading, found)
     rows = [(ref.type, ref.id, known.get(ref), access.level, _kinds(access)) for ref, access in found.items()]

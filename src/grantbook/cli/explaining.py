@@ -6,7 +6,6 @@ from typing import Final
 from rich.tree import Tree
 
 from grantbook.cli.output import text
-from grantbook.cli.rendering import giver_of
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import to_text
 from grantbook.model.resolution import Path
@@ -43,7 +42,7 @@ class Glossary:
         ids = {path.grant_id for path in paths if path.grant_id is not None}
         found = reading.snapshot.select(Grant, {"id": ids}) if ids else []
         self.grants: Mapping[str, Grant] = {grant.id: grant for grant in found}
-        givers = {giver_of(grant) for grant in found}
+        givers = {_giver_of(grant) for grant in found}
         self._people = names.of_principals(
             reading, {Principal("user", question.user_id), *givers, *(path.source for path in paths)}
         )
@@ -102,8 +101,12 @@ def _reason(known: Glossary, path: Path) -> str:
     return f"{reason} on {' > '.join(chain)}" if chain else reason
 
 
+def _giver_of(grant: Grant) -> Principal:
+    return Principal("user", grant.granted_by)
+
+
 def _record(known: Glossary, grant: Grant) -> str:
-    parts = [f"grant {grant.id} by {known.principal(giver_of(grant))} at {to_text(grant.created_at)}"]
+    parts = [f"grant {grant.id} by {known.principal(_giver_of(grant))} at {to_text(grant.created_at)}"]
     if grant.starts_at is not None:
         parts.append(f"from {to_text(grant.starts_at)}")
     if grant.expires_at is not None:

@@ -5,11 +5,12 @@ from typing import Final
 import click
 from msgspec import UNSET, UnsetType
 
-from grantbook.cli import options, rendering
+from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json, print_table
 from grantbook.cli.places import Place, in_organization
-from grantbook.cli.rendering import Json
+from grantbook.http.platform import rendering
+from grantbook.http.platform.rendering import Json
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import Instant
@@ -75,7 +76,8 @@ def list_(
             )
         items = rendering.grants(reading, found.items)
     if as_json:
-        print_json(rendering.page(items, total=found.total, skip=skip, limit=limit))
+        page = {"items": items, "total": found.total, "skip": skip, "limit": limit, "has_more": found.has_more}
+        print_json(page)
         return Exit.DONE
     print_table(COLUMNS, [[item[column] for column in COLUMNS] for item in items])
     if found.has_more:

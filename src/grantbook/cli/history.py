@@ -11,7 +11,7 @@ from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json, print_table
 from grantbook.cli.places import opened
 from grantbook.cli.progress import progress
-from grantbook.cli.rendering import Json
+from grantbook.http.platform.rendering import Json
 from grantbook.model.errors import NotFound
 from grantbook.service import verification
 from grantbook.service.desk import Desk

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +18,7 @@ _UNBOUNDED = 10_000  # columns: a pipe has no edge to wrap at
 def print_json(document: Any) -> None:
     """The only thing on stdout in `--json` mode."""
     is_unicode = not sys.stdout or sys.stdout.encoding.lower().startswith("utf")
-    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode, default=msgspec.to_builtins))
 
 
 def flush() -> None:

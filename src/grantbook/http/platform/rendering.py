@@ -1,4 +1,4 @@
-"""Facts and answers in the shapes of the wire. Names are looked up for a whole answer at once."""
+"""Facts and answers in the shapes of the wire, for the server and for `--json`. Names are looked up for all at once."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
