@@ -22,11 +22,11 @@ def access_many(
 ) -> dict[tuple[str, EntityRef], Access]:
     """Each pair's access, with as many queries as for one pair."""
     users, wanted = {user for user, _ in pairs}, {entity for _, entity in pairs}
-    loaded = loading.for_users_and_entities(snapshot, users, wanted).within(vocabulary)
+    facts = loading.within(vocabulary, loading.for_users_and_entities(snapshot, users, wanted))
     entities_of: defaultdict[str, list[EntityRef]] = defaultdict(list)
     for user_id, entity in set(pairs):
         entities_of[user_id].append(entity)
-    views = Views(loaded.facts)
+    views = Views(facts)
     return {
         (user_id, entity): access_of(view, vocabulary, user_id, who, entity, at)
         for user_id, entities in entities_of.items()

@@ -1,7 +1,7 @@
 """The facts that a question needs: never more queries for more facts."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from grantbook.model.facts import (
     EVERYONE,
@@ -24,28 +24,18 @@ from grantbook.model.vocabulary import OPEN_MODES, Vocabulary
 from grantbook.store.port import Snapshot, Where
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Facts, and whom or what the question may concern beyond doubt: nobody and nothing else can be in the answer."""
-
-    facts: Facts
-    entities: tuple[EntityRef, ...] = ()
-    users: tuple[str, ...] = ()
-
-    def within(self, vocabulary: Vocabulary) -> "Loaded":
-        """Without entities of types that the vocabulary does not have any more, and without those in others that it
-        does not let contain them any more: they are kept, and give nothing."""
-        known = {ref: entity for ref, entity in self.facts.entities.items() if ref.type in vocabulary.types}
-        containers_of = {
-            ref: tuple(each for each in containers if vocabulary.may_contain(each.type, ref.type))
-            for ref, containers in self.facts.containers_of.items()
-        }
-        entities = tuple(ref for ref in self.entities if ref.type in vocabulary.types)
-        facts = replace(self.facts, entities=known, containers_of=containers_of)
-        return replace(self, facts=facts, entities=entities)
+def within(vocabulary: Vocabulary, facts: Facts) -> Facts:
+    """The facts without entities of types that the vocabulary does not have any more, and without those in others that
+    it does not let contain them any more: they are kept, and give nothing."""
+    known = {ref: entity for ref, entity in facts.entities.items() if ref.type in vocabulary.types}
+    containers_of = {
+        ref: tuple(each for each in containers if vocabulary.may_contain(each.type, ref.type))
+        for ref, containers in facts.containers_of.items()
+    }
+    return replace(facts, entities=known, containers_of=containers_of)
 
 
-def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entities: Collection[EntityRef]) -> Loaded:
+def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entities: Collection[EntityRef]) -> Facts:
     """Everything that decides about these users on these entities."""
     people = _people(snapshot, {"user_id": set(user_ids)})
     edges = snapshot.containers_of(entities)
@@ -55,15 +45,11 @@ def for_users_and_entities(snapshot: Snapshot, user_ids: Collection[str], entiti
     grants = snapshot.select(Grant, {"entity_id": holder_ids, "grantee_id": {principal.id for principal in who}})
     things = snapshot.select(Entity, {"id": holder_ids})
     targets = snapshot.select(AccessTarget, {"entity_id": {entity.id for entity in entities}})
-    return Loaded(
-        Facts.of(snapshot.organization_id, [*people, *edges, *grants, *things, *targets]),
-        entities=tuple(entities),
-        users=tuple(user_ids),
-    )
+    return Facts.of(snapshot.organization_id, [*people, *edges, *grants, *things, *targets])
 
 
-def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -> Loaded:
-    """Everything that decides what one user reaches; `entities` holds every candidate of the type."""
+def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -> Facts:
+    """Everything that decides what one user reaches: no other entities of the type can be in the answer."""
     people = _people(snapshot, {"user_id": user_id})
     who = _principals(snapshot.organization_id, people, [user_id])
     ids = {principal.id for principal in who}
@@ -85,13 +71,11 @@ def for_user(snapshot: Snapshot, user_id: str, entity_type: str | None = None) -
             {"access_mode": OPEN_MODES, **of_type},
         ]
     things = snapshot.select(Entity, *wanted)
-    facts = Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
-    candidates = sorted(ref for ref in facts.entities if entity_type in (None, ref.type))
-    return Loaded(facts, entities=tuple(candidates), users=(user_id,))
+    return Facts.of(snapshot.organization_id, [*people, *grants, *edges, *targets, *things])
 
 
-def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:
-    """Everything that decides who reaches one entity; `users` holds every candidate."""
+def for_entity(snapshot: Snapshot, entity: EntityRef) -> Facts:
+    """Everything that decides who reaches one entity: only members, and users whom the grants name, can be."""
     edges = snapshot.containers_of([entity])
     holders = {entity, *(edge.container for edge in edges)}
     things = snapshot.select(Entity, {"id": {holder.id for holder in holders}})
@@ -113,10 +97,7 @@ def for_entity(snapshot: Snapshot, entity: EntityRef) -> Loaded:
         people = _people(snapshot)
     else:
         people = _people(snapshot, {"user_id": _named_users(snapshot, named)})
-    users = {fact.user_id for fact in people if isinstance(fact, Member)}
-    users |= {grant.grantee_id for grant in grants if grant.grantee_type == "user"}
-    facts = Facts.of(snapshot.organization_id, [*people, *edges, *grants, *targets, *things])
-    return Loaded(facts, entities=(entity,), users=tuple(sorted(users)))
+    return Facts.of(snapshot.organization_id, [*people, *edges, *grants, *targets, *things])
 
 
 def _named_users(snapshot: Snapshot, named: Collection[Principal]) -> set[str]:

@@ -22,9 +22,10 @@ def entities_of(
 
     An `access_level` without an `entity_type` counts for the types that have it.
     """
-    loaded = loading.for_user(snapshot, user_id, entity_type).within(vocabulary)
-    who = principals(loaded.facts, user_id)
-    found = ((ref, access_of(loaded.facts, vocabulary, user_id, who, ref, at)) for ref in loaded.entities)
+    facts = loading.within(vocabulary, loading.for_user(snapshot, user_id, entity_type))
+    who = principals(facts, user_id)
+    candidates = sorted(ref for ref in facts.entities if entity_type in (None, ref.type))
+    found = ((ref, access_of(facts, vocabulary, user_id, who, ref, at)) for ref in candidates)
     return {ref: each for ref, each in found if reaches(vocabulary, ref, each, access_level)}
 
 
@@ -35,10 +36,12 @@ def users_of(
 
     People outside the organization are listed where a grant names them; those whom only `all` includes cannot be.
     """
-    loaded = loading.for_entity(snapshot, entity).within(vocabulary)
-    views = Views(loaded.facts)
+    facts = loading.within(vocabulary, loading.for_entity(snapshot, entity))
+    granted = {grant.grantee for grants in facts.grants_on.values() for grant in grants}
+    named = {grantee.id for grantee in granted if grantee.type == "user"}
+    views = Views(facts)
     found: dict[str, Access] = {}
-    for user_id in loaded.users:
+    for user_id in sorted(facts.members.keys() | named):
         view, who = views.of(user_id, [entity])
         each = access_of(view, vocabulary, user_id, who, entity, at)
         if reaches(vocabulary, entity, each, access_level):

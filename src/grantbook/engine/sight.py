@@ -17,7 +17,7 @@ def reach_of(snapshot: Snapshot, vocabulary: Vocabulary, user_id: str, at: Insta
     store, however much it is.
     """
     kind = vocabulary.entity_type(entity_type)
-    facts = for_users_and_entities(snapshot, [user_id], []).facts
+    facts = for_users_and_entities(snapshot, [user_id], [])
     led_to = _led_to(snapshot, vocabulary, facts, user_id, at, [kind], kind.levels)
     return _conditions(snapshot, facts, user_id, kind, 0, led_to)
 
@@ -30,7 +30,7 @@ def administered_by(
     for name in entity_types:
         kind = vocabulary.entity_type(name)
         by_top.setdefault(kind.top_level, []).append(kind)
-    facts = for_users_and_entities(snapshot, [user_id], []).facts
+    facts = for_users_and_entities(snapshot, [user_id], [])
     found: dict[str, set[str]] = {}
     for top, kinds in by_top.items():
         led_to = _led_to(snapshot, vocabulary, facts, user_id, at, kinds, [top])

@@ -245,7 +245,7 @@ def _visible(reading: Reading, filters: Where) -> list[Where]:
     """The filters, narrowed to what concerns the caller: by grantee, and by administered entity."""
     user_id = reading.caller.user_id
     mine: dict[str, set[str]] = {}
-    for type_, id_ in principals(for_users_and_entities(reading.snapshot, [user_id], []).facts, user_id):
+    for type_, id_ in principals(for_users_and_entities(reading.snapshot, [user_id], []), user_id):
         mine.setdefault(type_, set()).add(id_)
     found = [_narrowed(_narrowed(filters, "grantee_type", {type_}), "grantee_id", ids) for type_, ids in mine.items()]
     for type_, administered in _administered(reading, filters).items():

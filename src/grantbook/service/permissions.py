@@ -76,7 +76,7 @@ def own_access(reading: Reading) -> OwnAccess:
 
 def _shared(reading: Reading, user_id: str) -> list[Entity]:
     """Active entities of others with a grant in force to one of the user's principals, in order of type and id."""
-    facts = for_users_and_entities(reading.snapshot, [user_id], []).facts
+    facts = for_users_and_entities(reading.snapshot, [user_id], [])
     mine = principals(facts, user_id)
     named = reading.snapshot.select(Grant, {"grantee_id": {principal.id for principal in mine}})
     granted = {grant.entity for grant in named if grant.grantee in mine and grant.is_in_force(reading.at)}
