@@ -1,13 +1,13 @@
 """Facts as rows and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from grantbook.model.facts import Fact
 from grantbook.store.port import Change
-from grantbook.store.tables import BOOLEANS, FACT_TABLES, OBJECTS, TUPLES
+from grantbook.store.tables import FACT_TABLES, types_of
 
 
 class Shape:
@@ -15,13 +15,10 @@ class Shape:
 
     def __init__(self, kind: type[Fact]) -> None:
         self.names = kind.__struct_fields__
-        self.read: Callable[[Sequence[Any]], Fact] = _reader(kind)
+        coded = {name: of for name, (of, _) in types_of(kind).items() if of in _DECODERS}
+        self.read: Callable[[Sequence[Any]], Fact] = _reader(kind, coded)
         """The fact in a row."""
-        self._encoded = tuple(
-            (position, int if name in BOOLEANS else _json)
-            for position, name in enumerate(self.names)
-            if name in _DECODERS
-        )
+        self._encoded = tuple((self.names.index(name), int if of is bool else _json) for name, of in coded.items())
 
     def write(self, fact: Fact) -> Sequence[Any]:
         """The row of a fact, in the order of `names`."""
@@ -35,13 +32,13 @@ class Shape:
         return values
 
 
-def _reader(kind: type[Fact]) -> Callable[[Sequence[Any]], Fact]:
+def _reader(kind: type[Fact], coded: Mapping[str, Any]) -> Callable[[Sequence[Any]], Fact]:
     """Written out for the kind, field by field: a dictionary of them would cost four times as much for each row."""
     arguments = ", ".join(
-        f"{name}={f'decode_{name}(row[{position}])' if name in _DECODERS else f'row[{position}]'}"
+        f"{name}={f'decode_{name}(row[{position}])' if name in coded else f'row[{position}]'}"
         for position, name in enumerate(kind.__struct_fields__)
     )
-    names = {f"decode_{name}": _unless_none(_DECODERS[name]) for name in kind.__struct_fields__ if name in _DECODERS}
+    names = {f"decode_{name}": _unless_none(_DECODERS[of]) for name, of in coded.items()}
     read: Callable[[Sequence[Any]], Fact] = eval(f"lambda row: kind({arguments})", {"kind": kind, **names})  # noqa: S307 - our own fields
     return read
 
@@ -66,9 +63,10 @@ def _strings(value: str) -> tuple[str, ...]:
     return _STRINGS.decode(value)
 
 
-_DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(OBJECTS, msgspec.json.Decoder(dict[str, Any]).decode),
-    **dict.fromkeys(TUPLES, _strings),
-    **dict.fromkeys(BOOLEANS, bool),
+_DECODERS: Final[dict[Any, Callable[[Any], Any]]] = {
+    Mapping: msgspec.json.Decoder(dict[str, Any]).decode,
+    tuple: _strings,
+    bool: bool,
 }
+"""By the class of what a column does not hold as it is."""
 SHAPES: Final = {kind: Shape(kind) for kind in FACT_TABLES}

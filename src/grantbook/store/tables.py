@@ -6,8 +6,10 @@ the tables unchanged; `lookups` and `user_organizations` are the only global one
 Times are whole microseconds since 1970, lists and objects are JSON text, truth is 0 or 1.
 """
 
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_origin
 
+import msgspec
 from sqlalchemy import (
     DDL,
     BigInteger,
@@ -46,22 +48,15 @@ _Text: Final = Text().with_variant(Text(collation="C"), "postgresql")  # byte fo
 _LIVE: Final = text("until_revision IS NULL")
 _PAST: Final = text("until_revision IS NOT NULL")
 
-INTEGERS: Final = frozenset(
-    {
-        "created_at",
-        "updated_at",
-        "deleted_at",
-        "added_at",
-        "assigned_at",
-        "invited_at",
-        "deactivated_at",
-        "starts_at",
-        "expires_at",
-    }
-)
-BOOLEANS: Final = frozenset({"is_base", "is_active", "is_paused"})
-OBJECTS: Final = frozenset({"attributes"})
-TUPLES: Final = frozenset({"capabilities", "scopes"})
+_COLUMN_TYPES: Final[dict[Any, Any]] = {int: _Big, bool: Integer}
+"""By the class of what is in a column, where that is no text."""
+
+
+def types_of(kind: type[Fact]) -> dict[str, tuple[Any, bool]]:
+    """By field the class of its values, and whether there may be none."""
+    declared = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    choices = {name: get_args(each) if isinstance(each, UnionType) else (each,) for name, each in declared.items()}
+    return {name: (get_origin(each[0]) or each[0], NoneType in each) for name, each in choices.items()}
 
 
 def _table(name: str, *parts: Any) -> Table:
@@ -70,11 +65,13 @@ def _table(name: str, *parts: Any) -> Table:
 
 def _fact_table(name: str, kind: type[Fact], *indexes: tuple[str, ...], unique: tuple[str, ...] | None = None) -> Table:
     """Columns from the fields of `kind`. `unique` columns, by default the key, are so among live versions."""
-    optional = {name for name in kind.__struct_fields__ if "None" in str(kind.__annotations__[name])}
     table = _table(
         name,
         Column("organization_id", _Text, nullable=False),
-        *(Column(name, _type_of(name), nullable=name in optional) for name in kind.__struct_fields__),
+        *(
+            Column(name, _COLUMN_TYPES.get(of, _Text), nullable=optional)
+            for name, (of, optional) in types_of(kind).items()
+        ),
         Column("since_revision", _Big, nullable=False),
         Column("until_revision", _Big, nullable=True),
         PrimaryKeyConstraint("organization_id", *kind.KEY, "since_revision"),
@@ -100,12 +97,6 @@ def _index(table: Table, name: str, columns: tuple[str, ...], *, live: bool, uni
         sqlite_where=condition,
         postgresql_where=condition,
     )
-
-
-def _type_of(column: str) -> Any:
-    if column in INTEGERS:
-        return _Big
-    return Integer if column in BOOLEANS else _Text
 
 
 FACT_TABLES: Final[dict[type[Fact], Table]] = {
