@@ -64,6 +64,16 @@ class Answer:
 Work: TypeAlias = Callable[[Writing], Answer]
 
 
+def done(change: Callable[[Writing], object]) -> Work:
+    """The work of a change after which there is nothing to tell."""
+
+    def work(writing: Writing) -> Answer:
+        change(writing)
+        return Answer(None, 204)
+
+    return work
+
+
 class NotConfirmed(Exception):
     """A caller who was admitted some time ago would not be now, or not as the same."""
 

@@ -6,7 +6,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from grantbook.http import requests, responses
-from grantbook.http.exchange import Answer, Exchanged, Work
+from grantbook.http.exchange import Answer, Exchanged, Work, done
 from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rendering
 from grantbook.http.platform.resolved import resolved_access
@@ -44,12 +44,7 @@ def creating(entity: EntityRef, new: grants.NewGrant) -> Work:
 
 def revoking(grant_id: str) -> Work:
     """The work of ending a grant, and its answer."""
-
-    def work(writing: Writing) -> Answer:
-        grants.revoke(writing, grant_id)
-        return Answer(None, 204)
-
-    return work
+    return done(lambda writing: grants.revoke(writing, grant_id))
 
 
 @routes.get(ORGANIZATION + "/access/grants", **documented(responses.AccessGrantList))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from grantbook.http.exchange import Answer, Exchange, Exchanged
+from grantbook.http.exchange import Answer, Exchange, Exchanged, done
 from grantbook.http.paging import Paging
 from grantbook.http.platform import assistants_rendering as rendering
 from grantbook.http.platform import assistants_shapes as shapes
@@ -110,12 +110,9 @@ def update_assistant(assistant_id: str, body: shapes.UpdateAssistant, exchange: 
 @routes.delete(ASSISTANT, **documented(None, writes=True, status=204))
 def delete_assistant(assistant_id: str, exchange: Exchanged) -> Response:
     """Delete an assistant with its grants. Needs the top level on it, or `manage_access_control`."""
-
-    def work(writing: Writing) -> Answer:
-        assistants.delete(writing, assistant_id)
-        return Answer(None, 204)
-
-    return exchange.write(_organization_of(exchange, assistant_id), work)
+    return exchange.write(
+        _organization_of(exchange, assistant_id), done(lambda writing: assistants.delete(writing, assistant_id))
+    )
 
 
 def _settings(body: shapes.CreateAssistant | shapes.UpdateAssistant) -> Settings:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.platform import directory_rendering as rendering
 from grantbook.http.platform import directory_shapes as shapes
 from grantbook.http.routing import ORGANIZATION, documented, router
@@ -82,12 +82,7 @@ def update_department(
 @routes.delete(DEPARTMENT, **documented(None, writes=True, status=204))
 def delete_department(organization_id: str, department_id: str, exchange: Exchanged) -> Response:
     """Delete a department without sub-departments, with its memberships and the grants that name it."""
-
-    def work(writing: Writing) -> Answer:
-        departments.delete(writing, department_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: departments.delete(writing, department_id)))
 
 
 @routes.post(DEPARTMENT + "/reparent", **documented(shapes.DepartmentAnswer, writes=True))
@@ -129,9 +124,6 @@ def add_department_member(
 @routes.delete(DEPARTMENT + "/members/{user_id}", **documented(None, writes=True, status=204))
 def remove_department_member(organization_id: str, department_id: str, user_id: str, exchange: Exchanged) -> Response:
     """Take a member out of a department."""
-
-    def work(writing: Writing) -> Answer:
-        members.leave_department(writing, department_id, user_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(
+        organization_id, done(lambda writing: members.leave_department(writing, department_id, user_id))
+    )

@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from grantbook.http import requests, responses
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.platform import rendering
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
@@ -56,9 +56,7 @@ def get_entity(organization_id: str, entity_type: str, entity_id: str, exchange:
 @routes.delete(ENTITY, **documented(None, writes=True, status=204))
 def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
     """Delete an entity with its grants; should its id come back, it starts with none."""
-
-    def work(writing: Writing) -> Answer:
-        entities.delete(writing, gates.entity_ref(writing, entity_type, entity_id))
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(
+        organization_id,
+        done(lambda writing: entities.delete(writing, gates.entity_ref(writing, entity_type, entity_id))),
+    )

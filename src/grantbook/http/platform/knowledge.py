@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Query, Response
 
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import knowledge_rendering as rendering
 from grantbook.http.platform import knowledge_shapes as shapes
@@ -221,12 +221,7 @@ def update_store(organization_id: str, store_id: str, body: shapes.UpdateStore, 
 @routes.delete(STORES + "/{store_id}", **documented(None, writes=True, status=204))
 def delete_store(organization_id: str, store_id: str, exchange: Exchanged) -> Response:
     """Delete a store with its grants. Needs the top level on it, or `manage_access_control`."""
-
-    def work(writing: Writing) -> Answer:
-        knowledge.delete_store(writing, store_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: knowledge.delete_store(writing, store_id)))
 
 
 def _set_status(exchange: Exchanged, organization_id: str, slice_id: str, status: str) -> Response:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from grantbook.http.exchange import REVISION_HEADER, Answer, Exchanged, token_after
+from grantbook.http.exchange import REVISION_HEADER, Answer, Exchanged, done, token_after
 from grantbook.http.middleware import trace_id_of
 from grantbook.http.platform import directory_rendering as rendering
 from grantbook.http.platform import directory_shapes as shapes
@@ -176,20 +176,11 @@ def delete_member(organization_id: str, user_id: str, exchange: Exchanged) -> Re
 @routes.post(USER + "/restore", **documented(None, writes=True, status=204))
 def restore_member(organization_id: str, user_id: str, exchange: Exchanged) -> Response:
     """Bring a removed member back, with the base role Member and without anything else that they had."""
-
-    def work(writing: Writing) -> Answer:
-        members.restore(writing, _user_id(user_id))
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: members.restore(writing, _user_id(user_id))))
 
 
 def _remove(exchange: Exchanged, organization_id: str, user_id: str, heir_id: str | None) -> Response:
-    def work(writing: Writing) -> Answer:
-        members.remove(writing, user_id, heir_id=heir_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: members.remove(writing, user_id, heir_id=heir_id)))
 
 
 def _user_id(given: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.platform import directory_rendering as rendering
 from grantbook.http.platform import directory_shapes as shapes
 from grantbook.http.routing import ORGANIZATION, documented, router
@@ -73,12 +73,7 @@ def update_organization(organization_id: str, body: shapes.UpdateOrganization, e
 @routes.delete(ORGANIZATION, **documented(None, writes=True, status=204))
 def delete_organization(organization_id: str, exchange: Exchanged) -> Response:
     """End the organization: nobody opens it and nobody has access to anything of it any more. Its record stays."""
-
-    def work(writing: Writing) -> Answer:
-        organizations.delete(writing)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(organizations.delete))
 
 
 @routes.get(PRESET, **documented(shapes.CurrentPreset))

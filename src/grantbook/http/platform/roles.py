@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.platform import directory_rendering as rendering
 from grantbook.http.platform import directory_shapes as shapes
 from grantbook.http.routing import ORGANIZATION, documented, router
@@ -102,12 +102,7 @@ def update_custom_role(organization_id: str, role_id: str, body: shapes.UpdateRo
 @routes.delete(ROLE, **documented(None, writes=True, status=204))
 def delete_custom_role(organization_id: str, role_id: str, exchange: Exchanged) -> Response:
     """Delete a custom role, with its assignments and the grants that name it."""
-
-    def work(writing: Writing) -> Answer:
-        roles.delete(writing, role_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: roles.delete(writing, role_id)))
 
 
 @routes.get(ROLE + "/members", **documented(shapes.RoleMemberList))
@@ -141,12 +136,7 @@ def assign_role_member(organization_id: str, role_id: str, body: shapes.UserRefe
 @routes.delete(ROLE + "/members/{user_id}", **documented(None, writes=True, status=204))
 def remove_role_member(organization_id: str, role_id: str, user_id: str, exchange: Exchanged) -> Response:
     """Take a role from a member."""
-
-    def work(writing: Writing) -> Answer:
-        members.unassign_role(writing, role_id, user_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: members.unassign_role(writing, role_id, user_id)))
 
 
 @routes.get(ORGANIZATION + "/users/{user_id}/effective-permissions", **documented(shapes.EffectivePermissions))

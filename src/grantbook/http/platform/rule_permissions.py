@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Body, Response
 
 from grantbook.http import responses
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.platform import rules_rendering as rendering
 from grantbook.http.platform import rules_shapes as shapes
 from grantbook.http.routing import documented, router
@@ -101,12 +101,9 @@ def change_access_right(rule_id: str, user_id: str, body: shapes.AccessRight, ex
 @routes.delete(ACCESS + "/{user_id}", **documented(None, writes=True, status=204))
 def take_access_right(rule_id: str, user_id: str, exchange: Exchanged) -> Response:
     """Take the right of a user away. Needs `modify`; the owner cannot lose it."""
-
-    def work(writing: Writing) -> Answer:
-        rule_access_rights.take(writing, rule_id, user_id)
-        return Answer(None, 204)
-
-    return exchange.write(exchange.organization_of_rule(rule_id), work)
+    return exchange.write(
+        exchange.organization_of_rule(rule_id), done(lambda writing: rule_access_rights.take(writing, rule_id, user_id))
+    )
 
 
 def _permission(body: shapes.RulePermission) -> Permission:

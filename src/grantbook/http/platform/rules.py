@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Response
 
-from grantbook.http.exchange import Answer, Exchanged
+from grantbook.http.exchange import Answer, Exchanged, done
 from grantbook.http.paging import Paged, Paging
 from grantbook.http.platform import rules_rendering as rendering
 from grantbook.http.platform import rules_shapes as shapes
@@ -120,12 +120,7 @@ def delete_rule(
     force: shapes.Forced = None,  # noqa: ARG001
 ) -> Response:
     """Delete a rule with its grants; its history stays. Needs `modify`, or `manage_access_control`."""
-
-    def work(writing: Writing) -> Answer:
-        rules.delete(writing, rule_id)
-        return Answer(None, 204)
-
-    return exchange.write(organization_id, work)
+    return exchange.write(organization_id, done(lambda writing: rules.delete(writing, rule_id)))
 
 
 @routes.post(RULE + "/duplicate", **documented(shapes.RuleAnswer, writes=True, status=201))
