@@ -422,13 +422,10 @@ class SqlSnapshot:
         return counted
 
     def departments_above(self, department_ids: Collection[str]) -> list[Department]:
-        return self._closure(Department, "id", "parent_id", department_ids)
+        return self._closure(Department, "id", "id", "parent_id", department_ids)
 
     def departments_below(self, department_ids: Collection[str]) -> list[Department]:
-        if not department_ids:
-            return []
-        prepared = self._statements.departments_below(past=self._past is not None)
-        return self._facts(Department, prepared, {"start": self._dialect.list_value(department_ids)})
+        return self._closure(Department, "id", "parent_id", "id", department_ids)
 
     def containers_of(self, entities: Collection[EntityRef]) -> list[Containment]:
         return self._edges(entities, "member", "container")
@@ -468,7 +465,8 @@ class SqlSnapshot:
 
     def _edges(self, entities: Collection[EntityRef], near: str, far: str) -> list[Containment]:
         """Walks by id in SQL, then by type and id here: two types may use the same id."""
-        edges = self._closure(Containment, f"{near}_id", f"{far}_id", {entity.id for entity in entities})
+        ids = {entity.id for entity in entities}
+        edges = self._closure(Containment, f"{near}_id", f"{near}_id", f"{far}_id", ids)
         leaving: dict[EntityRef, list[Containment]] = {}
         for edge in edges:
             leaving.setdefault(getattr(edge, near), []).append(edge)
@@ -480,10 +478,10 @@ class SqlSnapshot:
             frontier = [getattr(edge, far) for edge in fresh]
         return found
 
-    def _closure(self, kind: type[F], near: str, far: str, start: Collection[str]) -> list[F]:
+    def _closure(self, kind: type[F], by: str, near: str, far: str, start: Collection[str]) -> list[F]:
         if not start:
             return []
-        prepared = self._statements.closure(kind, near, far, past=self._past is not None)
+        prepared = self._statements.closure(kind, by, near, far, past=self._past is not None)
         return self._facts(kind, prepared, {"start": self._dialect.list_value(start)})
 
     def _facts(self, kind: type[F], prepared: Prepared, values: dict[str, Any]) -> list[F]:

@@ -294,12 +294,9 @@ class Statements(MadeOnce):
 
         return self._get(("tally", kind, field, shape), build)
 
-    def closure(self, kind: type[Fact], near: str, far: str, *, past: bool) -> Prepared:
-        build = partial(walks.closure, self._dialect, kind, near, far, past=past)
-        return self._get(("closure", kind, near, far, past), build)
-
-    def departments_below(self, *, past: bool) -> Prepared:
-        return self._get(("below", past), partial(walks.departments_below, self._dialect, past=past))
+    def closure(self, kind: type[Fact], by: str, near: str, far: str, *, past: bool) -> Prepared:
+        build = partial(walks.closure, self._dialect, kind, by, near, far, past=past)
+        return self._get(("closure", kind, by, near, far, past), build)
 
     def given(self, *, past: bool) -> Prepared:
         return self._get(("given", past), partial(walks.given, self._dialect, past=past))

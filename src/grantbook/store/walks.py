@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import Select, bindparam, exists, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from grantbook.model.facts import Containment, Department, Entity, Fact, Grant
+from grantbook.model.facts import Containment, Entity, Fact, Grant
 from grantbook.store.tables import FACT_TABLES
 from grantbook.store.versions import at_past, columns_of, live
 
@@ -24,27 +24,16 @@ class Dialect(Protocol):
         """The column, such that it is not found by an index."""
 
 
-def closure(dialect: Dialect, kind: type[Fact], near: str, far: str, *, past: bool) -> Select[Any]:
-    """Facts whose `near` column is among the ids reached from `:start` by following `near` to `far`."""
+def closure(dialect: Dialect, kind: type[Fact], by: str, near: str, far: str, *, past: bool) -> Select[Any]:
+    """Facts whose `by` column is in `:start`, or among the ids reached from there by following `near` to `far`."""
     table = FACT_TABLES[kind]
     inner = table.alias()
     at = at_past if past else live
-    first = select(table.c[near].label("reached")).where(at(table), dialect.is_in(table.c[near], "start"))
+    first = select(table.c[by].label("reached")).where(at(table), dialect.is_in(table.c[by], "start"))
     reach = first.cte("reach", recursive=True)
     step = select(inner.c[far]).where(at(inner), inner.c[near] == reach.c.reached, inner.c[far].is_not(None))
     reach = reach.union(step)
-    return select(*columns_of(kind)).where(at(table), table.c[near].in_(select(reach.c.reached)))
-
-
-def departments_below(dialect: Dialect, *, past: bool) -> Select[Any]:
-    """The departments of `:start` and all below them."""
-    table = FACT_TABLES[Department]
-    inner = table.alias()
-    at = at_past if past else live
-    first = select(table.c.id.label("reached")).where(at(table), dialect.is_in(table.c.id, "start"))
-    reach = first.cte("reach", recursive=True)
-    reach = reach.union(select(inner.c.id).where(at(inner), inner.c.parent_id == reach.c.reached))
-    return select(*columns_of(Department)).where(at(table), table.c.id.in_(select(reach.c.reached)))
+    return select(*columns_of(kind)).where(at(table), table.c[by].in_(select(reach.c.reached)))
 
 
 def given(dialect: Dialect, *, past: bool) -> Select[Any]:
