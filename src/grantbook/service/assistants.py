@@ -10,9 +10,10 @@ from grantbook.model.limits import MAX_ACCESS_TARGETS
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import ACCESS_MODES, LISTED_MODES
 from grantbook.service import entities, gates, keys
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Desk, Reading, Writing
 from grantbook.service.entities import Draft, Edit
-from grantbook.service.entity_lists import Page, Part, crossed, list_entities, searched
+from grantbook.service.entity_lists import Page, Part, list_entities, searched
 from grantbook.service.keys import Identity
 from grantbook.service.values import one_of, without_repeats
 from grantbook.store.port import Where

@@ -1,18 +1,18 @@
 """The audit log: a view of the changes, newest first. Nothing is written for it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Final
+from typing import Final
 
 from grantbook.model.errors import LimitExceeded
 from grantbook.model.facts import Department, Entity, EntityRef, Fact, Member, Role
 from grantbook.model.instants import Instant
 from grantbook.model.limits import MAX_SEARCHED_NAMES, MAX_SEARCHED_TEXTS
 from grantbook.service import gates
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading
 from grantbook.service.values import valid_text
-from grantbook.store.port import NAME_FIELDS, SMALL_LETTERS, Change, Contains, Where
+from grantbook.store.port import NAME_FIELDS, Change, Contains, Where
 
 VIEW: Final = "view_audit_log"
 EXPORT: Final = "export_audit_log"
@@ -76,7 +76,7 @@ def list_of_slice(
         gates.require_capability(reading, VIEW)
     gone = {"kind": Entity.__name__, "subject_id": slice_id, "subject_type": _SLICE, "action": "deleted"}
     ended = reading.snapshot.find_changes(gone, skip=0, limit=1)
-    wanted = _every(_about(ref), _where(reading, filters))
+    wanted = crossed(_about(ref), _where(reading, filters))
     return _page(reading, wanted, filters, skip, limit, before, after=ended[0].revision if ended else 0)
 
 
@@ -138,9 +138,9 @@ def _where(reading: Reading, filters: Filters) -> list[Where]:
             {"subject_id": filters.department_id, "subject_type": {"department", "department_member"}},
             {"target_id": filters.department_id},
         ]
-        where = _every(where, of_department)
+        where = crossed(where, of_department)
     if filters.search_term:
-        where = _every(where, _searched(reading, filters.search_term))
+        where = crossed(where, _searched(reading, filters.search_term))
     return where
 
 
@@ -205,34 +205,3 @@ def _about(ref: EntityRef) -> list[Where]:
             for when in ("after", "before")
         ),
     ]
-
-
-def _every(left: Iterable[Where], right: Iterable[Where]) -> list[Where]:
-    """Alternatives of which each holds one of the left and one of the right."""
-    pairs = (_both(one, other) for one, other in product(left, right))
-    return [each for each in pairs if each is not None]
-
-
-def _both(one: Where, other: Where) -> Where | None:
-    """Both at once, or None where that cannot be."""
-    result: dict[str, Any] = dict(one)
-    for name, wanted in other.items():
-        if name not in result:
-            result[name] = wanted
-            continue
-        allowed = _common(result[name], wanted)
-        if allowed is None:
-            return None
-        result[name] = allowed
-    return result
-
-
-def _common(present: Any, wanted: Any) -> Any:
-    """What satisfies two conditions on one field; one of them is a value or a collection of values."""
-    values = {present} if isinstance(present, str) else set(present)
-    if isinstance(wanted, Contains):
-        text = wanted.text.translate(SMALL_LETTERS)
-        left = {value for value in values if text in value.translate(SMALL_LETTERS)}
-    else:
-        left = values & ({wanted} if isinstance(wanted, str) else set(wanted))
-    return left or None

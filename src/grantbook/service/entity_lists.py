@@ -3,9 +3,8 @@
 Who manages a type sees all of it; others what they reach, and what they own though it is archived.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from grantbook.engine import sight
@@ -13,6 +12,7 @@ from grantbook.model.facts import Entity
 from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.service import gates
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading
 from grantbook.service.values import optional_text
 from grantbook.store.port import OLDEST_FIRST, Contains, Order, Where
@@ -53,11 +53,7 @@ NOTHING = Page(items=[], total=0, has_more=False)
 
 def list_entities(reading: Reading, entity_type: str, part: Part, *alternatives: Where) -> Page:
     """Entities of the type that the caller sees and that meet one of the alternatives; without any, all of them."""
-    where = [
-        both
-        for seen, wanted in product(_seen(reading, entity_type), alternatives or ({},))
-        if (both := _both(seen, wanted)) is not None
-    ]
+    where = crossed(_seen(reading, entity_type), alternatives or [{}])
     if not where:
         return NOTHING
     found = reading.snapshot.page(
@@ -80,25 +76,13 @@ def with_defaults(wanted: Mapping[str, str | None], defaults: Mapping[str, str])
         for name, value in wanted.items()
         if value is not None
     ]
-    return [_merged(each) for each in product(*choices)]
+    return crossed(*choices)
 
 
 def searched(text: str | None, *fields: str) -> list[Where]:
     """Those that have the text in one of the fields; all, if there is no text. Raises ValidationFailed(search)."""
     optional_text("search", text)
     return [{field: Contains(text)} for field in fields] if text else [{}]
-
-
-def crossed(*choices: Sequence[Where]) -> list[Where]:
-    """The alternatives that meet one of each of the choices."""
-    return [_merged(each) for each in product(*choices)]
-
-
-def _merged(conditions: Iterable[Where]) -> Where:
-    merged: dict[str, Any] = {}
-    for each in conditions:
-        merged.update(each)
-    return merged
 
 
 def _seen(reading: Reading, entity_type: str) -> list[Where]:
@@ -109,18 +93,3 @@ def _seen(reading: Reading, entity_type: str) -> list[Where]:
     if reading.membership is not None and reading.membership.is_active:
         seen.append({"entity_type": entity_type, "owner_type": "user", "owner_id": {user_id}})
     return seen
-
-
-def _both(one: Where, other: Where) -> Where | None:
-    """Both at once; None where nothing can meet them."""
-    both: dict[str, Any] = {**one, **other}
-    for name in one.keys() & other.keys():
-        common = _values(one[name]) & _values(other[name])
-        if not common:
-            return None
-        both[name] = next(iter(common)) if len(common) == 1 else common
-    return both
-
-
-def _values(wanted: Any) -> set[str]:
-    return {wanted} if isinstance(wanted, str) else set(wanted)

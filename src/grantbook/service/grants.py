@@ -21,6 +21,7 @@ from grantbook.model.limits import DEFAULT_PAGE, MAX_BULK_GRANTS
 from grantbook.model.resolution import principals
 from grantbook.model.vocabulary import EntityType
 from grantbook.service import gates
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.values import one_of, optional_instant, optional_text, valid_id, without_repeats
 from grantbook.store.port import Where
@@ -247,10 +248,10 @@ def _visible(reading: Reading, filters: Where) -> list[Where]:
     mine: dict[str, set[str]] = {}
     for type_, id_ in principals(for_users_and_entities(reading.snapshot, [user_id], []), user_id):
         mine.setdefault(type_, set()).add(id_)
-    found = [_narrowed(_narrowed(filters, "grantee_type", {type_}), "grantee_id", ids) for type_, ids in mine.items()]
-    for type_, administered in _administered(reading, filters).items():
-        found.append(_narrowed(_narrowed(filters, "entity_type", {type_}), "entity_id", administered))
-    return [each for each in found if each is not None]
+    about: list[Where] = [{"grantee_type": type_, "grantee_id": ids} for type_, ids in mine.items()]
+    administered = _administered(reading, filters)
+    about += [{"entity_type": type_, "entity_id": ids} for type_, ids in administered.items() if ids]
+    return crossed([filters], about)
 
 
 def _administered(reading: Reading, filters: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -261,16 +262,6 @@ def _administered(reading: Reading, filters: Mapping[str, Any]) -> dict[str, set
         return sight.administered_by(reading.snapshot, reading.vocabulary, reading.caller.user_id, reading.at, types)
     top = {type_: reading.vocabulary.entity_type(type_).top_level for type_ in types}
     return {type_: {entity_id} for type_ in types if gates.has_level(reading, EntityRef(type_, entity_id), top[type_])}
-
-
-def _narrowed(filters: Where | None, name: str, values: set[str]) -> Where | None:
-    if filters is None or not values:
-        return None
-    wanted = filters.get(name)
-    if wanted is None:
-        return {**filters, name: values}
-    both = values & ({wanted} if isinstance(wanted, str) else set(wanted))  # type: ignore[arg-type]
-    return {**filters, name: both} if both else None
 
 
 def _page(reading: Reading, where: Sequence[Where], skip: int, limit: int, after: tuple[Instant, str] | None) -> Page:

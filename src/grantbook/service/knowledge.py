@@ -8,9 +8,10 @@ from grantbook.model.errors import NotFound, ValidationFailed
 from grantbook.model.facts import AccessTarget, Containment, Entity, EntityRef
 from grantbook.model.limits import MAX_CONTAINERS_PER_ENTITY, MAX_MEMBERS_PER_CONTAINER, MAX_SUMMARY
 from grantbook.service import entities, gates
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.entities import Draft, Edit
-from grantbook.service.entity_lists import Page, Part, crossed, list_entities, searched, with_defaults
+from grantbook.service.entity_lists import Page, Part, list_entities, searched, with_defaults
 from grantbook.service.values import without_repeats
 from grantbook.store.port import Where
 

@@ -12,9 +12,10 @@ from grantbook.model.errors import NotFound, PermissionDenied
 from grantbook.model.facts import Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_NAME_LENGTH
 from grantbook.service import entities, gates
+from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.entities import Draft, Edit
-from grantbook.service.entity_lists import Page, Part, crossed, list_entities, searched, with_defaults
+from grantbook.service.entity_lists import Page, Part, list_entities, searched, with_defaults
 from grantbook.service.rule_permissions import RULE
 from grantbook.service.values import valid_name
 from grantbook.store.port import Where
