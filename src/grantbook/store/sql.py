@@ -319,8 +319,8 @@ class SqlStore:
             with self._session(writes=True) as session:
                 if self._dialect.locks_heads:  # whoever still commits it holds the row: wait for the end of that
                     session.one(self._statements.locked_head(), **values)
-                hashes = session.all(self._statements.hashes(), **values, wanted=transaction.revision)
-                is_made = (transaction.tip.hash,) in {tuple(row) for row in hashes}
+                last = session.one(self._statements.last_hash(), **values, wanted=transaction.revision)
+                is_made = last is not None and last[0] == transaction.tip.hash
                 if is_made:  # a distributed database may have lost the first announcement
                     session.announce(transaction.organization_id, transaction.revision)
                     session.commit()

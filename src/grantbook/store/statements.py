@@ -367,15 +367,6 @@ class Statements(MadeOnce):
             ),
         )
 
-    def hashes(self) -> Prepared:
-        """Of the changes of a revision."""
-        return self._get(
-            "hashes",
-            lambda: select(changes.c.hash).where(
-                changes.c.organization_id == bindparam("tenant"), changes.c.revision == bindparam("wanted")
-            ),
-        )
-
     def last_hash(self) -> Prepared:
         """Of the last change of a revision."""
         return self._get("last_hash", record.last_hash)
