@@ -80,6 +80,8 @@ def test_create_department(sdk: Aitronos, clerk: Aitronos, connect: Connect, hou
         clerk.departments.create_department(house.id, name="Contracts", parent_id=made.id)
     with refused(404, "RESOURCE_NOT_FOUND", department_id="dept_gone"):
         sdk.departments.create_department(house.id, name="X", parent_id="dept_gone")
+    with refused(422, "VALIDATION_ERROR", field="name"):
+        sdk.departments.create_department(house.id, name="")
 
 
 # get_department

@@ -97,6 +97,12 @@ def test_invite_user_v2_refuses(sdk: Aitronos, clerk: Aitronos, connect: Connect
     sdk.users_v2.invite_user_v2(house.id, email="kim@acme.test")
     with refused(409, "MEMBER_ALREADY_EXISTS"):
         sdk.users_v2.invite_user_v2(house.id, email="KIM@acme.test", request_options=ONCE)
+    with refused(422, "VALIDATION_ERROR", field="email"):
+        sdk.users_v2.invite_user_v2(house.id, email="nobody")
+    with refused(404, "RESOURCE_NOT_FOUND", role_id="role_gone"):
+        sdk.users_v2.invite_user_v2(house.id, email="lee@acme.test", role_ids=["role_gone"])
+    with refused(404, "RESOURCE_NOT_FOUND", department_id="dept_gone"):
+        sdk.users_v2.invite_user_v2(house.id, email="lee@acme.test", department_ids=["dept_gone"])
     with refused(403, "INSUFFICIENT_PERMISSIONS", capability="manage_users"):
         clerk.users_v2.invite_user_v2(house.id, email="lee@acme.test")
     inviter = connect(house.tenant.person(house.tenant.role("invite_users")).secret)

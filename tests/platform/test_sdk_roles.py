@@ -54,8 +54,10 @@ def test_create_and_get_role(sdk: Aitronos, clerk: Aitronos, house: House) -> No
 def test_create_and_get_role_refuse(sdk: Aitronos, clerk: Aitronos, connect: Connect, house: House) -> None:
     with refused(404, "RESOURCE_NOT_FOUND", role_id="role_gone"):
         sdk.roles.get_role(house.id, "role_gone")
-    with refused(422, "INVALID_CAPABILITY"):
+    with refused(422, "INVALID_CAPABILITY", field="capabilities"):
         sdk.roles.create_custom_role(house.id, name="X", capabilities=["fly"])
+    with refused(409, "ROLE_ALREADY_EXISTS", name="Owner"):
+        sdk.roles.create_custom_role(house.id, name="Owner", request_options=ONCE)
     with refused(403, "INSUFFICIENT_PERMISSIONS", capability="manage_roles"):
         clerk.roles.create_custom_role(house.id, name="X")
     admin = connect(house.tenant.person(house.tenant.base_role("Admin")).secret)
@@ -144,6 +146,8 @@ def test_role_members_refuse(sdk: Aitronos, clerk: Aitronos, house: House) -> No
         sdk.roles.list_role_members(house.id, "role_gone")
     with refused(422, "VALIDATION_ERROR", field="limit"):
         sdk.roles.list_role_members(house.id, role, limit=101)
+    with refused(404, "RESOURCE_NOT_FOUND", role_id="role_gone"):
+        sdk.roles.assign_role_member(house.id, "role_gone", user_id=house.user)
     with refused(404, "RESOURCE_NOT_FOUND", user_id="usr_gone"):
         sdk.roles.assign_role_member(house.id, role, user_id="usr_gone")
     with refused(403, "INSUFFICIENT_PERMISSIONS", capability="assign_roles"):

@@ -6,7 +6,7 @@ from aitronos.types import RemoveUserRequest
 
 from tests.platform.conftest import Connect
 from tests.platform.house import House
-from tests.platform.refusals import ONCE, refused
+from tests.platform.refusals import refused
 from tests.serving import Tenant
 
 # organizations
@@ -65,20 +65,6 @@ def test_invite_user_without_an_invitation_makes_an_active_member(sdk: Aitronos,
     assert user.id.startswith("usr_")
     assert (user.account_state, user.email) == ("active", "kim@acme.test")
     assert (user.role_ids, user.department_ids, user.organization_id) == ([role], [department], house.id)
-
-
-def test_invite_user_refuses(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
-    sdk.users_v2.invite_user_v2(house.id, email="kim@acme.test", send_invitation=False)
-    with refused(409, "MEMBER_ALREADY_EXISTS"):
-        sdk.users_v2.invite_user_v2(house.id, email="KIM@acme.test", request_options=ONCE)
-    with refused(422, "VALIDATION_ERROR", field="email"):
-        sdk.users_v2.invite_user_v2(house.id, email="nobody")
-    with refused(404, "RESOURCE_NOT_FOUND", role_id="role_gone"):
-        sdk.users_v2.invite_user_v2(house.id, email="lee@acme.test", role_ids=["role_gone"])
-    with refused(404, "RESOURCE_NOT_FOUND", department_id="dept_gone"):
-        sdk.users_v2.invite_user_v2(house.id, email="lee@acme.test", department_ids=["dept_gone"])
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.users_v2.invite_user_v2(house.id, email="lee@acme.test")
 
 
 def test_update_memberships_replaces_them(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
@@ -144,37 +130,6 @@ def test_departments_nest_and_a_grant_covers_what_is_below(sdk: Aitronos, house:
     assert sdk.access_control.get_resolved_access(house.id, house.user).slice_access == []
 
 
-def test_departments_go_from_below(sdk: Aitronos, house: House) -> None:
-    top = sdk.departments.create_department(house.id, name="Law")
-    inner = sdk.departments.create_department(house.id, name="Contracts", parent_id=top.id)
-    house.create(sdk, house.slice, to=inner.id, kind="department")
-    with refused(422, "DEPARTMENT_HAS_CHILDREN"):
-        sdk.departments.delete_department(house.id, top.id)
-    sdk.departments.delete_department(house.id, inner.id)
-    assert sdk.access_control.list_grants(house.id).items == []
-    sdk.departments.delete_department(house.id, top.id)
-    with refused(404, "RESOURCE_NOT_FOUND", department_id=top.id):
-        sdk.departments.delete_department(house.id, top.id)
-
-
-def test_departments_refuse(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
-    department = house.tenant.department()
-    with refused(404, "RESOURCE_NOT_FOUND", department_id="dept_gone"):
-        sdk.departments.create_department(house.id, name="X", parent_id="dept_gone")
-    with refused(404, "RESOURCE_NOT_FOUND", user_id="usr_gone"):
-        sdk.departments.add_department_member(house.id, department, user_id="usr_gone")
-    with refused(404, "RESOURCE_NOT_FOUND", user_id=house.user):
-        sdk.departments.remove_department_member(house.id, department, house.user)
-    with refused(422, "VALIDATION_ERROR", field="name"):
-        sdk.departments.create_department(house.id, name="")
-    with refused(403, "INSUFFICIENT_PERMISSIONS", capability="manage_departments"):
-        clerk.departments.create_department(house.id, name="X")
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.departments.add_department_member(house.id, department, user_id=house.clerk.user_id)
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.departments.delete_department(house.id, department)
-
-
 # roles
 
 
@@ -194,27 +149,6 @@ def test_custom_roles_come_and_go(sdk: Aitronos, house: House) -> None:
     assert sdk.access_control.get_resolved_access(house.id, house.user).slice_access == []
     sdk.roles.delete_custom_role(house.id, role.id)
     assert sdk.access_control.list_grants(house.id).items == []
-
-
-def test_roles_refuse(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
-    tenant = house.tenant
-    with refused(422, "INVALID_CAPABILITY", field="capabilities"):
-        sdk.roles.create_custom_role(house.id, name="X", capabilities=["fly"])
-    sdk.roles.create_custom_role(house.id, name="Librarian")
-    with refused(409, "ROLE_ALREADY_EXISTS"):
-        sdk.roles.create_custom_role(house.id, name="Librarian", request_options=ONCE)
-    with refused(404, "RESOURCE_NOT_FOUND", role_id="role_gone"):
-        sdk.roles.assign_role_member(house.id, "role_gone", user_id=house.user)
-    with refused(404, "RESOURCE_NOT_FOUND", user_id=house.user):
-        sdk.roles.remove_role_member(house.id, tenant.base_role(), house.user)
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        sdk.roles.delete_custom_role(house.id, tenant.base_role("Member"))
-    with refused(403, "CANNOT_REMOVE_LAST_OWNER"):
-        sdk.roles.remove_role_member(house.id, tenant.base_role("Owner"), tenant.owner.user_id)
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.roles.create_custom_role(house.id, name="Mine")
-    with refused(404, "RESOURCE_NOT_FOUND"):
-        sdk.roles.delete_custom_role(house.id, "role_gone")
 
 
 # knowledge
@@ -313,7 +247,7 @@ def test_a_store_in_a_slice_is_reached_through_it(sdk: Aitronos, clerk: Aitronos
         sdk.knowledge.get_store(house.id, "vs_gone")
 
 
-def test_knowledge_refuses(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
+def test_knowledge_refuses(sdk: Aitronos, house: House) -> None:
     owner = house.tenant.owner.user_id
     for field, odd in (("owner_type", "team"), ("access_mode", "secret"), ("name", "")):
         body = {"name": "X", "owner_type": "user", "owner_id": owner, field: odd}
@@ -321,12 +255,6 @@ def test_knowledge_refuses(sdk: Aitronos, clerk: Aitronos, house: House) -> None
             sdk.knowledge.create_slice(house.id, **body)
     with refused(404, "RESOURCE_NOT_FOUND", owner_id="usr_gone"):
         sdk.knowledge.create_slice(house.id, name="X", owner_type="user", owner_id="usr_gone")
-    with refused(404, "RESOURCE_NOT_FOUND", entity_id="kslice_gone"):
-        sdk.knowledge.get_slice(house.id, "kslice_gone")
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.knowledge.create_slice(house.id, name="X", owner_type="user", owner_id=house.clerk.user_id)
-    with refused(403, "INSUFFICIENT_PERMISSIONS"):
-        clerk.knowledge.create_store(house.id, name="X")
 
 
 # rules
