@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from grantbook.model.facts import Department, Entity, EntityRef, Member, Organization, Principal, Role
+import msgspec
+
+from grantbook.model.facts import EVERYONE, Department, Entity, EntityRef, Member, Principal, Role
+from grantbook.model.vocabulary import GRANTEE_TYPES
 from grantbook.service.desk import SYSTEM_ID, Reading
+from grantbook.service.gates import PRINCIPAL_KINDS
 from grantbook.store.port import Where
 
 
@@ -20,7 +24,6 @@ NO_NAME = Name()
 Thing = tuple[str, str]
 """A principal or an entity: its type, and its id."""
 
-_PRINCIPALS: Final = frozenset({"user", "department", "role", "organization", "all"})
 _MAX_GONE: Final = 1_000
 
 
@@ -29,21 +32,10 @@ def of_principals(reading: Reading, principals: Iterable[Principal]) -> Mapping[
     ids: dict[str, set[str]] = {}
     for principal in principals:
         ids.setdefault(principal.type, set()).add(principal.id)
-    names: dict[Principal, Name] = {Principal("user", SYSTEM_ID): Name("Grantbook")}
-    if users := ids.get("user"):
-        for member in reading.find_each(Member, users):
-            names[Principal("user", member.user_id)] = Name(member.full_name or member.email, member.email)
-    if departments := ids.get("department"):
-        for department in reading.find_each(Department, departments):
-            names[Principal("department", department.id)] = Name(department.name)
-    if roles := ids.get("role"):
-        for role in reading.find_each(Role, roles):
-            names[Principal("role", role.id)] = Name(role.name)
-    if organizations := ids.get("organization"):
-        for organization in reading.find_each(Organization, organizations):
-            names[Principal("organization", organization.id)] = Name(organization.name)
-    if "all" in ids:
-        names[Principal("all", "*")] = Name("Everyone")
+    names = {Principal("user", SYSTEM_ID): Name("Grantbook"), EVERYONE: Name("Everyone")}
+    for type_, kind in PRINCIPAL_KINDS.items():
+        for fact in reading.find_each(kind, ids.get(type_, ())):
+            names[Principal(type_, getattr(fact, kind.KEY[0]))] = name_in(msgspec.structs.asdict(fact))
     return names
 
 
@@ -59,15 +51,15 @@ def of_entities(reading: Reading, entities: Iterable[EntityRef]) -> Mapping[Enti
 def of_things(reading: Reading, things: Iterable[Thing]) -> Mapping[Thing, Name]:
     """Names of principals and entities, also of those that are gone, as they were called last."""
     wanted = set(things)
-    entities = of_entities(reading, {EntityRef(*thing) for thing in wanted if thing[0] not in _PRINCIPALS})
-    principals = of_principals(reading, {Principal(*thing) for thing in wanted if thing[0] in _PRINCIPALS})
+    entities = of_entities(reading, {EntityRef(*thing) for thing in wanted if thing[0] not in GRANTEE_TYPES})
+    principals = of_principals(reading, {Principal(*thing) for thing in wanted if thing[0] in GRANTEE_TYPES})
     known: dict[Thing, Name] = {(who.type, who.id): name for who, name in principals.items()}
     known |= {(ref.type, ref.id): Name(name) for ref, name in entities.items()}
     return {**_of_the_gone(reading, wanted - known.keys()), **known}
 
 
 def name_in(fact: Mapping[str, Any]) -> Name:
-    """What a fact of the record is called."""
+    """What a fact is called, by its fields."""
     return Name(fact.get("name") or fact.get("full_name") or fact.get("email"), fact.get("email"))
 
 
