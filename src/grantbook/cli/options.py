@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import click
 
-from grantbook.model.ids import EVERYONE, is_id
+from grantbook.model.facts import EVERYONE
+from grantbook.model.ids import is_id
 from grantbook.model.instants import MAX_INSTANT, Instant, from_datetime
 
 
@@ -19,7 +20,7 @@ class IdType(click.ParamType[str]):
         self._everyone = everyone
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if is_id(value, self._prefix) or (self._everyone and value == EVERYONE):
+        if is_id(value, self._prefix) or (self._everyone and value == EVERYONE.id):
             return str(value)
         wanted = f"'{self._prefix}'" if self._prefix else "a lower-case prefix and '_'"
         return self.fail(f"an id is {wanted} and 1 to 64 letters, digits, '_' or '-'", param, ctx)

@@ -8,15 +8,10 @@ Source: OpenFGA CVE-2026-55170, identifiers compared without case.
 
 import re
 from collections.abc import Callable
-from typing import Final, NewType
-
-OrganizationId = NewType("OrganizationId", str)
-UserId = NewType("UserId", str)
-GrantId = NewType("GrantId", str)
+from typing import Final
 
 RandomBytes = Callable[[int], bytes]
 
-ID_PATTERN: Final = r"^[a-z]+_[A-Za-z0-9_-]{1,64}$"
 _ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9_-]{1,64}")
 
 ORGANIZATION: Final = "org_"
@@ -28,8 +23,6 @@ ACCESS_GRANT: Final = "agrant_"
 RULE_GRANT: Final = "grant_"
 ACCESS_RIGHT: Final = "racc_"
 API_KEY: Final = "ak_"
-
-EVERYONE: Final = "*"
 
 
 def is_id(value: str, prefix: str = "") -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from grantbook.model import ids
 from grantbook.model.errors import GrantWouldBeDemoted, NotFound, PermissionDenied, ValidationFailed
-from grantbook.model.facts import EntityRef, Grant, Principal, revised
+from grantbook.model.facts import EVERYONE, EntityRef, Grant, Principal, revised
 from grantbook.model.limits import MAX_RULE_GRANTS
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
@@ -153,7 +153,7 @@ def _all(reading: Reading, rule: EntityRef) -> list[Grant]:
 def _validate(reading: Reading, target: Principal, access_level: str | None) -> None:
     kind = reading.vocabulary.entity_type(RULE)
     one_of("target_type", target.type, kind.grantee_types)
-    if (target.type == "all") != (target.id == ids.EVERYONE):
+    if (target.type == EVERYONE.type) != (target.id == EVERYONE.id):
         raise ValidationFailed("target_id", "target_id must be '*' exactly when target_type is 'all'")
     if access_level is not None:
         kind.rank(access_level)
