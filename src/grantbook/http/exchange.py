@@ -96,7 +96,7 @@ class Exchange:
         """`state` is the application's; the caller is known to open `admitted_to`."""
         self.desk: Desk = state.desk
         self._public_url: str = state.public_url
-        self._identity = identity
+        self.identity = identity
         self._admitted_to = admitted_to
         self._secret = secret
         self._idempotency_key = idempotency_key
@@ -107,20 +107,15 @@ class Exchange:
     @property
     def home(self) -> str:
         """The organization of the caller's key."""
-        return self._identity.organization_id
+        return self.identity.organization_id
 
     @property
     def caller(self) -> Caller:
-        return self._identity.caller
+        return self.identity.caller
 
     @property
     def trace_id(self) -> str:
         return self.caller.trace_id or ""
-
-    @property
-    def identity(self) -> keys.Identity:
-        """Who calls, with which key."""
-        return self._identity
 
     def link(self, path: str, **query: str) -> str:
         """An address for people, under the public URL of the settings: never made of what the request says."""
@@ -187,10 +182,10 @@ class Exchange:
         if writing.organization_id == self._admitted_to:
             gates.require_membership(writing)
         if writing.organization_id == self.home:
-            keys.confirm(writing, self._identity)
+            keys.confirm(writing, self.identity)
             return
         with self.desk.reading(self.home, self.caller) as reading:
-            keys.confirm(reading, self._identity)
+            keys.confirm(reading, self.identity)
             if writing.caller.user_id != STRANGER:
                 gates.require_membership(reading)
 
@@ -221,7 +216,7 @@ class Exchange:
 
     def _opens(self, organization_id: str) -> bool:
         try:
-            keys.require_opens(self.desk, self._identity, organization_id)
+            keys.require_opens(self.desk, self.identity, organization_id)
         except PermissionDenied:
             return False
         return True

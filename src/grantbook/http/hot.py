@@ -217,7 +217,7 @@ class HotRoutes:
             return None
         try:
             organization_id, at_least = request.organization_id, request.at_least
-            admission = self._admissions.find(desk.facts, request.credential, organization_id, at_least=at_least)
+            admission = self._admissions.find(request.credential, organization_id, at_least=at_least)
             if admission is None:
                 return None
             require_scope(admission.identity, _SCOPE)
@@ -246,7 +246,9 @@ class HotRoutes:
         answer: bytes | Callable[[], bytes] | None = None
         if self._admissions.may_hold(request.credential, request.organization_id):
             with asked(pairs, at_least=request.at_least):
-                admission = self._find(request)
+                admission = self._admissions.find(
+                    request.credential, request.organization_id, at_least=request.at_least
+                )
                 if admission is not None:
                     answer = self._answer(request, admission)
         if answer is None:
@@ -272,11 +274,6 @@ class HotRoutes:
         questions: list[_Question] = [] if type(body) is _ListRequest else getattr(body, "checks", [body])
         pairs = [(each.user_id, (each.entity_type, each.entity_id)) for each in questions]
         return pairs if all(ref[0] in self._ranks for _, ref in pairs) else []
-
-    def _find(self, request: _Request) -> Admission | None:
-        return self._admissions.find(
-            self._desk.facts, request.credential, request.organization_id, at_least=request.at_least
-        )
 
     def _admit(self, request: _Request) -> Admission:
         secret = secret_of(request.api_key.decode("latin-1"), request.authorization.decode("latin-1"))

@@ -8,7 +8,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.organization_facts import TooMuchToLoad
 from grantbook.model.errors import PermissionDenied
 from grantbook.model.governance import MANAGE_ACCESS
@@ -51,9 +50,7 @@ class Admissions:
         self._desk = desk
         self._held: dict[tuple[Hashable, str], Admission] = {}
 
-    def find(
-        self, facts: FactCache, credential: Hashable, organization_id: str, *, at_least: int = 0
-    ) -> Admission | None:
+    def find(self, credential: Hashable, organization_id: str, *, at_least: int = 0) -> Admission | None:
         """The one that `admit` gave for the same credential, if nothing about it can have changed since.
 
         Who asks for a revision of the organization is looked at as of that one too.
@@ -61,7 +58,7 @@ class Admissions:
         held = self._held.get((credential, organization_id))
         if held is None:
             return None
-        now, identity = self._desk.clock(), held.identity
+        facts, now, identity = self._desk.facts, self._desk.clock(), held.identity
         home = identity.organization_id
         if (
             facts.current(organization_id, at_least=at_least).epoch != held.epochs[1]
@@ -103,7 +100,7 @@ class Admissions:
         if not facts.enter(waits=False, loads=False):
             return None
         try:
-            return self.find(facts, credential, organization_id, at_least=at_least)
+            return self.find(credential, organization_id, at_least=at_least)
         except TooMuchToLoad:
             return None
         finally:
@@ -114,7 +111,7 @@ class Admissions:
         if not self.may_hold(credential, organization_id):
             return None
         with self._desk.facts.asked(organization_id, (), is_full=False, at_least=at_least):
-            return self.find(self._desk.facts, credential, organization_id, at_least=at_least)
+            return self.find(credential, organization_id, at_least=at_least)
 
     def admit(self, credential: Hashable, secret: str, organization_id: str) -> Admission:
         """Who holds the secret, where it opens the organization. Not while holding the cache.
