@@ -15,7 +15,7 @@ from grantbook.store.history import EMPTY, NO_HASH
 from grantbook.store.port import Change, Head, Lookup, Snapshot, StoredResponse, ToldText, Version
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
-from grantbook.store.statements import STREAM_ROWS, Dialect, MadeOnce, Prepared, Statements
+from grantbook.store.statements import STREAM_ROWS, MadeOnce, Prepared, Statements
 from grantbook.store.tables import (
     FACT_TABLES,
     changes,
@@ -68,7 +68,6 @@ class SqlArchive:
 
     def __init__(
         self,
-        dialect: Dialect,
         shared: Statements,
         statements: ArchiveStatements,
         session: Session,
@@ -77,7 +76,6 @@ class SqlArchive:
     ) -> None:
         self.head = head
         self.snapshot = snapshot
-        self._dialect = dialect
         self._shared = shared
         self._statements = statements
         self._session = session
@@ -107,10 +105,10 @@ class SqlArchive:
             yield Version(tuple([row[position] for position in positions]), fact, row[-2], row[-1])
 
     def look_up(self, lookup: Lookup, keys: Collection[str]) -> dict[str, str]:
-        return looked_up(self._dialect, self._shared, self._session, lookup, keys)
+        return looked_up(self._shared, self._session, lookup, keys)
 
     def known_users(self, user_ids: Collection[str]) -> set[str]:
-        wanted = self._dialect.list_value(user_ids)
+        wanted = self._session.dialect.list_value(user_ids)
         rows = self._session.all(self._statements.known_users(), tenant=self._tenant, users=wanted)
         return {str(row[0]) for row in rows}
 
@@ -138,15 +136,14 @@ class SqlArchive:
 class SqlRestoration:
     """See `port.Restoration`. Writers of the organization wait from the beginning on."""
 
-    def __init__(self, dialect: Dialect, statements: Statements, session: Session, organization_id: str) -> None:
+    def __init__(self, statements: Statements, session: Session, organization_id: str) -> None:
         self.organization_id = organization_id
         self.tip = EMPTY
-        self._dialect = dialect
         self._statements = statements
         self._session = session
         values = {_TENANT: organization_id, "revision": 0, "at": 0, "hash": NO_HASH}
         session.run(statements.insert_ignoring(heads), **values)
-        prepared = statements.locked_head() if dialect.locks_heads else statements.head()
+        prepared = statements.locked_head() if session.dialect.locks_heads else statements.head()
         row = session.one(prepared, tenant=organization_id)
         if row is None or row[0]:
             raise Conflict("The organization is there already", organization_id=organization_id)
@@ -162,7 +159,7 @@ class SqlRestoration:
     def add_changes(self, changes_: Sequence[Change]) -> None:
         self._insert(changes, Change.__struct_fields__, map(msgspec.structs.astuple, changes_))
         place = self._statements, self._session, self.organization_id
-        add_texts(*place, fresh_texts(self._dialect, *place, texts_of(changes_)))
+        add_texts(*place, fresh_texts(*place, texts_of(changes_)))
         times = {change.revision: change.at for change in changes_}
         times.pop(self.revision, None)  # the last part may have ended in the middle of it
         self._insert(revisions, ("revision", "at"), times.items())
@@ -185,7 +182,7 @@ class SqlRestoration:
             )
 
     def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
-        return claim(self._dialect, self._statements, self._session, lookup, values)
+        return claim(self._statements, self._session, lookup, values)
 
     def add_key_uses(self, uses: Mapping[str, Instant]) -> None:
         rows = [{_TENANT: self.organization_id, "key_id": id_, "last_used_at": at} for id_, at in sorted(uses.items())]
@@ -216,12 +213,12 @@ class SqlRestoration:
 
 
 def fresh_texts(
-    dialect: Dialect, statements: Statements, session: Session, organization_id: str, told: Collection[ToldText]
+    statements: Statements, session: Session, organization_id: str, told: Collection[ToldText]
 ) -> dict[str, ToldText]:
     """Those of the texts of the record that are not kept yet, by digest."""
     fresh = {digest_of(each): each for each in told}
     if fresh:
-        digests = dialect.list_value(sorted(fresh))
+        digests = session.dialect.list_value(sorted(fresh))
         for row in session.all(statements.known_texts(), tenant=organization_id, digests=digests):
             del fresh[row[0]]
     return fresh
@@ -239,22 +236,18 @@ def _key_names(table: Table) -> list[str]:
     return [column.name for column in table.primary_key if column.name != _TENANT]
 
 
-def claim(
-    dialect: Dialect, statements: Statements, session: Session, lookup: Lookup, values: Mapping[str, str]
-) -> dict[str, str]:
+def claim(statements: Statements, session: Session, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
     """As `port.Transaction.claim`. In one order: of two who want the same keys at once the later one waits."""
     rows = [(lookup.value, key, value) for key, value in sorted(values.items())]
     session.insert_rows(statements.insert_ignoring(lookups), ("kind", "key", "value"), rows)
-    return looked_up(dialect, statements, session, lookup, values)
+    return looked_up(statements, session, lookup, values)
 
 
-def looked_up(
-    dialect: Dialect, statements: Statements, session: Session, lookup: Lookup, keys: Collection[str]
-) -> dict[str, str]:
+def looked_up(statements: Statements, session: Session, lookup: Lookup, keys: Collection[str]) -> dict[str, str]:
     """The values of those of the global keys that have one. One key is asked for where it is, several everywhere."""
     if len(keys) == 1:
         (wanted,) = keys
         row = session.one(statements.look_up(), lookup=lookup.value, looked_up=wanted)
         return {} if row is None else {wanted: str(row[0])}
-    rows = session.all(statements.look_up_all(), lookup=lookup.value, keys=dialect.list_value(keys))
+    rows = session.all(statements.look_up_all(), lookup=lookup.value, keys=session.dialect.list_value(keys))
     return {str(key): str(value) for key, value in rows}

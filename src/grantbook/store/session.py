@@ -66,7 +66,7 @@ class Session:
 
     def __init__(self, dialect: Dialect, *, writes: bool, engine: Engine | None = None) -> None:
         """On the dialect's own engine, unless another is given."""
-        self._dialect = dialect
+        self.dialect = dialect
         self._writes = writes
         self._is_broken = False
         self._error: BaseException | None = None
@@ -84,8 +84,8 @@ class Session:
                 self._cursor = self._connection.cursor()
                 self._cursor.execute(begin)
                 return
-            except self._dialect.errors as error:
-                if self._dialect.is_busy(error):  # another connection would wait as long, and in vain too
+            except self.dialect.errors as error:
+                if self.dialect.is_busy(error):  # another connection would wait as long, and in vain too
                     self._connection.close()
                     raise
                 was_kept = self._connection.info.pop(_KEPT, False)
@@ -99,7 +99,7 @@ class Session:
     def all(self, prepared: Prepared, **values: Any) -> list[Sequence[Any]]:
         """Every row."""
         with self._translated():
-            return rows_of(self._dialect, self._cursor, prepared, values)
+            return rows_of(self.dialect, self._cursor, prepared, values)
 
     def one(self, prepared: Prepared, **values: Any) -> Sequence[Any] | None:
         """The first row, if there is one."""
@@ -121,23 +121,23 @@ class Session:
     def insert_rows(self, prepared: Prepared, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows of values in the order of the columns."""
         with self._translated():
-            self._dialect.insert_many(self._cursor, prepared, columns, rows)
+            self.dialect.insert_many(self._cursor, prepared, columns, rows)
 
     @contextmanager
     def at_once(self, rows: int) -> Iterator[None]:
         """As `Dialect.at_once`: what it runs tells no rows affected."""
-        with self._translated(), self._dialect.at_once(self._cursor, rows):
+        with self._translated(), self.dialect.at_once(self._cursor, rows):
             yield
 
     def index_texts(self, texts: Sequence[tuple[str, str]]) -> None:
         """As `Dialect.index_texts`."""
         with self._translated():
-            self._dialect.index_texts(self._cursor, texts)
+            self.dialect.index_texts(self._cursor, texts)
 
     def announce(self, organization_id: str, revision: int) -> None:
         """As `Dialect.announce`."""
         with self._translated():
-            self._dialect.announce(self._cursor, organization_id, revision)
+            self.dialect.announce(self._cursor, organization_id, revision)
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -183,7 +183,7 @@ class Session:
                 self._connection.rollback()  # the pool would do it too, and tell the log where that fails
             else:
                 self._connection.commit()
-        except self._dialect.errors as error:
+        except self.dialect.errors as error:
             self._error = self._error or error
         if self._error is not None:
             self._connection.invalidate(self._error)
@@ -195,12 +195,12 @@ class Session:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except self._dialect.integrity_errors as error:
+        except self.dialect.integrity_errors as error:
             raise Conflict from error
-        except self._dialect.aborts as error:
+        except self.dialect.aborts as error:
             raise TransactionAborted from error
-        except self._dialect.errors as error:
-            if isinstance(error, self._dialect.denials) and not self._dialect.is_busy(error):
+        except self.dialect.errors as error:
+            if isinstance(error, self.dialect.denials) and not self.dialect.is_busy(error):
                 _tell_refusal(str(error))
             self._error = error
             raise StoreUnavailable from error

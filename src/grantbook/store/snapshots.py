@@ -21,7 +21,7 @@ from grantbook.store.port import OLDEST_FIRST, Change, Contains, F, Head, Order,
 from grantbook.store.rows import SHAPES, change_of
 from grantbook.store.session import Session
 from grantbook.store.shapes import Shape, has_alternatives, is_split, shared
-from grantbook.store.statements import STREAM_ROWS, Dialect, Prepared, Statements, pattern_of
+from grantbook.store.statements import STREAM_ROWS, Prepared, Statements, pattern_of
 
 _NEWEST_FIRST: Final = Order("revision", is_descending=True)
 
@@ -133,7 +133,6 @@ class SqlSnapshot:
 
     def __init__(
         self,
-        dialect: Dialect,
         statements: Statements,
         session: Session,
         organization_id: str,
@@ -141,7 +140,7 @@ class SqlSnapshot:
         kept_before: Memory | None = None,
     ) -> None:
         self.organization_id = organization_id
-        self._dialect = dialect
+        self._dialect = session.dialect
         self._statements = statements
         self._session = session
         self._past = past

@@ -34,7 +34,6 @@ class SqlTransaction(SqlSnapshot):
 
     def __init__(
         self,
-        dialect: Dialect,
         statements: Statements,
         session: Session,
         organization_id: str,
@@ -49,7 +48,7 @@ class SqlTransaction(SqlSnapshot):
         self._kinds: set[type[Fact]] = set()
         self._flushed: list[Fact] = []
         self._made_here: set[tuple[type[Fact], tuple[str, ...]]] = set()
-        super().__init__(dialect, statements, session, organization_id, None)
+        super().__init__(statements, session, organization_id, None)
         self.now = max(clock(), self.newest.at)
         self._recorder = Recorder(organization_id, self.newest, self.now, author)
         self.revision = self._recorder.revision
@@ -89,7 +88,7 @@ class SqlTransaction(SqlSnapshot):
         self._changes.append(self._recorder.record(action, fact, None))
 
     def claim(self, lookup: Lookup, values: Mapping[str, str]) -> dict[str, str]:
-        return claim(self._dialect, self._statements, self._session, lookup, values)
+        return claim(self._statements, self._session, lookup, values)
 
     def find_response(self, idempotency_key: str) -> StoredResponse | None:
         row = self._session.one(
@@ -133,7 +132,7 @@ class SqlTransaction(SqlSnapshot):
         known = self._texts.known_at(self.organization_id, self.newest.hash)
         told = texts_of(self._changes) - known
         self._texts.keep(self.organization_id, self.tip.hash, known, told)
-        return fresh_texts(self._dialect, self._statements, self._session, self.organization_id, told)
+        return fresh_texts(self._statements, self._session, self.organization_id, told)
 
     @property
     def tip(self) -> Head:
@@ -250,7 +249,7 @@ class SqlStore:
         if session is None:
             session = Session(self._dialect, writes=False)
         try:
-            yield SqlSnapshot(self._dialect, self._statements, session, organization_id, revision, self._kept)
+            yield SqlSnapshot(self._statements, session, organization_id, revision, self._kept)
         finally:
             session.close()
 
@@ -287,9 +286,7 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self, session: Session, organization_id: str, author: Author) -> Iterator[SqlTransaction]:
-        transaction = SqlTransaction(
-            self._dialect, self._statements, session, organization_id, author, self._clock, self._texts
-        )
+        transaction = SqlTransaction(self._statements, session, organization_id, author, self._clock, self._texts)
         yield transaction
         transaction.finish()
 
@@ -398,15 +395,13 @@ class SqlStore:
     @contextmanager
     def archive(self, organization_id: str) -> Iterator[SqlArchive]:
         with self._session() as session:
-            snapshot = SqlSnapshot(self._dialect, self._statements, session, organization_id, None, self._kept)
-            yield SqlArchive(
-                self._dialect, self._statements, self._archive_statements, session, snapshot, snapshot.newest
-            )
+            snapshot = SqlSnapshot(self._statements, session, organization_id, None, self._kept)
+            yield SqlArchive(self._statements, self._archive_statements, session, snapshot, snapshot.newest)
 
     @contextmanager
     def restoring(self, organization_id: str) -> Iterator[SqlRestoration]:
         with self._committing() as (session, done):
-            restoration = SqlRestoration(self._dialect, self._statements, session, organization_id)
+            restoration = SqlRestoration(self._statements, session, organization_id)
             yield restoration
             restoration.finish()
             done.append(restoration)
