@@ -160,15 +160,15 @@ class Tenant:
         tag = secrets.token_hex(6)
         id_ = organization_id or f"org_{tag}"
         with desk.writing(id_, SYSTEM) as writing:
-            founding = organizations.found(
+            owner = organizations.found(
                 writing,
                 name=f"Acme {tag}",
                 owner_email=f"ada@{tag}.test",
                 owner_name="Ada",
                 owner_id=owner_id or f"usr_{tag}-ada",
             )
-            _, secret = keys.create(writing, user_id=founding.owner.user_id, name="initial")
-        return cls(desk=desk, organization_id=id_, owner=Person(founding.owner.user_id, secret), tag=tag)
+            _, secret = keys.create(writing, user_id=owner.user_id, name="initial")
+        return cls(desk=desk, organization_id=id_, owner=Person(owner.user_id, secret), tag=tag)
 
     @property
     def path(self) -> str:

@@ -41,11 +41,9 @@ def init(
     with opened(given, may_create=True) as desk:
         chosen = organization_id or ids.new_id(ids.ORGANIZATION, desk.random)
         with desk.writing(chosen, SYSTEM) as writing:
-            founding = organizations.found(
-                writing, name=name, owner_email=email, owner_name=full_name, owner_id=user_id
-            )
-            _, secret = keys.create(writing, user_id=founding.owner.user_id, name="initial")
-    made = {"organization_id": chosen, "user_id": founding.owner.user_id, "api_key": secret}
+            owner = organizations.found(writing, name=name, owner_email=email, owner_name=full_name, owner_id=user_id)
+            _, secret = keys.create(writing, user_id=owner.user_id, name="initial")
+    made = {"organization_id": chosen, "user_id": owner.user_id, "api_key": secret}
     if as_json:
         print_json(made)
         return Exit.DONE

@@ -25,15 +25,6 @@ from grantbook.service.members import base_role, identify
 from grantbook.service.values import check_attributes, valid_email, valid_id, valid_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Founding:
-    """A new organization, its owner, and how many members it has."""
-
-    organization: Organization
-    owner: Member
-    revision: int
-
-
 def found(
     writing: Writing,
     *,
@@ -43,8 +34,8 @@ def found(
     owner_id: str | None = None,
     attributes: Mapping[str, Any] | None = None,
     preset: str = DEFAULT_PRESET,
-) -> Founding:
-    """Make the organization of this writing. Only for those who were let through by `may_found` or hold the database.
+) -> Member:
+    """Make the organization of this writing; its owner. For whom `found_for` let through, or who holds the database.
 
     Raises ValidationFailed(name, email, preset, ...), Conflict(organization_id).
     """
@@ -84,7 +75,7 @@ def found(
         if role_name == OWNER:
             assignment = RoleAssignment(role_id=role.id, user_id=owner.user_id, assigned_at=writing.at)
             writing.book.add(assignment, "assigned")
-    return Founding(organization=organization, owner=owner, revision=writing.snapshot.revision)
+    return owner
 
 
 def found_for(
