@@ -6,6 +6,8 @@ import secrets
 import socket
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,19 @@ def open_desk(
     return Desk(open_store(database, clock, **options), vocabulary, clock, random, cache_bytes=cache_bytes)
 
 
+@contextmanager
+def needing_psycopg() -> Iterator[None]:
+    """A block that uses a PostgreSQL. Raises ConfigurationError where the driver is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise ConfigurationError(
+            "PostgreSQL needs psycopg: install grantbook with its extra, as in pip install '.[postgres]'"
+        ) from error
+
+
 def open_store(
     database: str,
     clock: Clock,
@@ -61,14 +76,8 @@ def open_store(
 
         return open_sqlite(database, clock)
     if is_postgres:
-        try:
+        with needing_psycopg():
             from grantbook.store.postgres import open_postgres
-        except ModuleNotFoundError as error:
-            if error.name != "psycopg":
-                raise
-            raise ConfigurationError(
-                "PostgreSQL needs psycopg: install grantbook with its extra, as in pip install '.[postgres]'"
-            ) from error
         if may_create:
             from grantbook.store.schema import Schema
 

@@ -14,6 +14,7 @@ from grantbook.model.errors import ValidationFailed, all_errors
 from tests.cli.conftest import Shell
 
 LOADED = "import sys; from grantbook.cli import main; print(*sys.modules)"
+WITHOUT_DRIVER = "import sys; sys.modules['psycopg'] = None; from grantbook.cli import main; main()"
 LARGELY_BUFFERED = """
 import io, sys
 small = sys.stdout
@@ -30,6 +31,14 @@ def test_the_installed_command_and_the_module_are_the_same(shell: Shell) -> None
     assert by_module == by_name
     assert by_module.code == Exit.DONE
     assert by_module.out.startswith("grantbook 0.")
+
+
+@pytest.mark.parametrize("command", [("migrate", "status"), ("verify",)])
+def test_postgresql_without_its_driver_is_told(shell: Shell, command: tuple[str, ...]) -> None:
+    url = "postgresql://grantbook@127.0.0.1:1/grantbook"
+    told = shell.process(*command, "--database", url, python=("-c", WITHOUT_DRIVER))
+    assert (told.code, told.err.count("\n")) == (Exit.FAILED, 1)
+    assert "PostgreSQL needs psycopg" in told.err
 
 
 def test_help_starts_without_the_database_and_the_server(shell: Shell) -> None:

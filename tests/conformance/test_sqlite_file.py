@@ -337,6 +337,7 @@ def test_nothing_is_written_once_another_file_has_the_name(
     copy, aside = file.with_name("copy.db"), file.with_name("aside.db")
     store = open_sqlite(url, FakeClock())
     deposit(store, ORGANIZATION, [member("usr_1")])
+    store.require_ready()
     with closing(sqlite3.connect(file)) as there, closing(sqlite3.connect(copy)) as here:
         there.backup(here)
     file.rename(aside)
@@ -344,8 +345,11 @@ def test_nothing_is_written_once_another_file_has_the_name(
         copy.rename(file)
     with pytest.raises(StoreUnavailable):
         deposit(store, ORGANIZATION, [member("usr_2")])
+    with pytest.raises(StoreUnavailable):
+        store.require_ready()
     assert f"remove {file}-wal" in caplog.text
     aside.rename(file)
+    store.require_ready()
     deposit(store, ORGANIZATION, [member("usr_3")])
     assert store.head(ORGANIZATION).revision == 2
     history.verify(store, ORGANIZATION)

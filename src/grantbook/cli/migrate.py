@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grantbook import settings
-from grantbook.bootstrap import require_database
+from grantbook.bootstrap import needing_psycopg, require_database
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json, print_pairs
@@ -86,7 +86,8 @@ def _schema(database: str | None, *, may_create: bool = False) -> "Schema":
     chosen = settings.load({"database": database}).database
     if not may_create:
         require_database(chosen)
-    return Schema(chosen)
+    with needing_psycopg():
+        return Schema(chosen)
 
 
 def _advice(state: "SchemaState") -> str:

@@ -104,7 +104,7 @@ def _add_health(app: FastAPI) -> None:
     )
     def readyz(request: Request) -> Response:
         """The database answers too."""
-        request.app.state.desk.store.head("org_readiness")
+        request.app.state.desk.store.require_ready()
         return _json({"status": "ok"})
 
 

@@ -486,6 +486,9 @@ class MemoryStore:
                     transaction.rollback()
                 raise
 
+    def require_ready(self) -> None:
+        """It always is."""
+
     def head(self, organization_id: str) -> Head:
         with self.lock:
             book = self._books.get(organization_id)

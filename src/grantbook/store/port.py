@@ -346,6 +346,9 @@ class Store(Writable, Protocol):
         happened before the block has ended without an error. Within it, write by nothing else. Raises StoreUnavailable.
         """
 
+    def require_ready(self) -> None:
+        """Raises StoreUnavailable where the database does not answer, or is not the one that was opened."""
+
     def head(self, organization_id: str) -> Head:
         """The newest revision."""
 

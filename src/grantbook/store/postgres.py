@@ -200,6 +200,9 @@ class PostgresDialect:
         if self.replica_engine is not None:
             self.replica_engine.dispose()
 
+    def require_own(self) -> None:
+        """It cannot."""
+
     def turn(self) -> AbstractContextManager[Any]:
         return nullcontext()
 

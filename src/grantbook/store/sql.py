@@ -326,6 +326,10 @@ class SqlStore:
         if not is_made:
             raise lost
 
+    def require_ready(self) -> None:
+        self._dialect.require_own()
+        self.head("org_readiness")
+
     def head(self, organization_id: str) -> Head:
         with self.snapshot(organization_id) as snapshot:
             return snapshot.newest

@@ -95,8 +95,8 @@ class SqliteDialect:
         self._file: tuple[int, int] | None = None
         self._is_own = True
         self._process = process = forks.Process()
-        self.engine = _engine(url, process, _READER_KIB, self.require_own_file, connections=64)
-        self.writing_engine = _engine(url, process, _WRITER_KIB, self.require_own_file, connections=1)
+        self.engine = _engine(url, process, _READER_KIB, self.require_own, connections=64)
+        self.writing_engine = _engine(url, process, _WRITER_KIB, self.require_own, connections=1)
         self.has_own_schema = False
         self._turns = Turns(self._path)
         self._checkpoints: SimpleQueue[bool] | None = None
@@ -109,10 +109,10 @@ class SqliteDialect:
 
     def turn(self) -> AbstractContextManager[Any]:
         """Writers queue here in turn, rather than poll the database's lock."""
-        self.require_own_file()
+        self.require_own()
         return self._turns.turn()
 
-    def require_own_file(self) -> None:
+    def require_own(self) -> None:
         """Raises StoreUnavailable where the path names another file than the first time, or none: what is written with
         the log of one into the other destroys it."""
         file = None
@@ -398,7 +398,7 @@ def require_ours(path: str) -> None:
 
 
 def _engine(
-    url: str, process: forks.Process, cache_kib: int, require_own_file: Callable[[], None], *, connections: int
+    url: str, process: forks.Process, cache_kib: int, require_own: Callable[[], None], *, connections: int
 ) -> Engine:
     engine = create_engine(
         url,
@@ -413,7 +413,7 @@ def _engine(
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
-        require_own_file()
+        require_own()
         cursor = connection.cursor()
         _set_wal(cursor)
         for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{cache_kib}"):

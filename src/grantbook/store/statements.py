@@ -112,6 +112,10 @@ class Dialect(Protocol):
     def locks_heads(self) -> bool:
         """Whether writers take turns on the row of an organization's head, rather than on the whole database."""
 
+    def require_own(self) -> None:
+        """Raises StoreUnavailable where another database has come in the place of the one that was opened, if that
+        can be told without asking it."""
+
     def turn(self) -> AbstractContextManager[Any]:
         """Held while this process writes, where writers take turns. Raises StoreUnavailable after a long wait."""
 
