@@ -50,6 +50,7 @@ from grantbook.service.entities import EntityView
 from grantbook.service.grants import NewGrant, Page
 from grantbook.service.members import MemberView
 from grantbook.service.rule_permissions import Permission
+from grantbook.service.values import one_of
 from grantbook.store.history import verify
 from grantbook.store.port import Change
 
@@ -342,7 +343,8 @@ class OrganizationBook:
 
     @again_if_aborted
     def set_member_state(self, user_id: str, state: str) -> MemberView:
-        """`active` or `deactivated`."""
+        """`active` or `deactivated`. Raises ValidationFailed(state)."""
+        one_of("state", state, ("active", "deactivated"))
         with self._desk.writing(self.id, self._caller) as writing:
             return members.set_state(writing, user_id, state)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from secrets import token_bytes
+from time import sleep
 from typing import Any
 
 import httpx
@@ -366,6 +367,7 @@ def test_lists_of_the_past_are_those_of_then_and_an_unknown_parameter_is_no_list
     access = f"{office.tenant.path}/access"
     of = {"entity_type": office.entity.type, "entity_id": office.entity.id}
     before = datetime.now(UTC).isoformat()
+    sleep(0.01)  # times of revisions are whole milliseconds
     office.tenant.grant(office.entity, "read", office.user)
     for name, params, shown in (
         ("entities", {"user_id": office.user}, office.entity.id),

@@ -22,7 +22,7 @@ from grantbook.model.limits import MAX_DEPARTMENTS_PER_MEMBER, MAX_ROLES_PER_MEM
 from grantbook.service import gates, invitations
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import revoke_dangling
-from grantbook.service.values import one_of, valid_email, valid_id, valid_name, without_repeats
+from grantbook.service.values import valid_email, valid_id, valid_name, without_repeats
 from grantbook.store.history import fact_in
 from grantbook.store.port import Lookup
 
@@ -233,11 +233,7 @@ def update(
 
 
 def set_state(writing: Writing, user_id: str, state: str) -> MemberView:
-    """Activate or deactivate.
-
-    Raises ValidationFailed(state), NotFound(user_id), PermissionDenied(capability), LastOwner.
-    """
-    one_of("state", state, ("active", "deactivated"))
+    """Activate or deactivate. Raises NotFound(user_id), PermissionDenied(capability), LastOwner."""
     before = view(writing, user_id)
     gates.require_capability(writing, "manage_users", *(("deactivate_users",) if state == "deactivated" else ()))
     gates.require_holds(writing, *_roles(writing, before.role_ids))
