@@ -296,14 +296,17 @@ class Lists:
         accesses = dict(islice(found.items(), part.limit))
         return ListPage(list(accesses), accesses, {}, None, len(found) > part.limit, self._facts.revision)
 
-    def get_whole(self, wanted: Wanted, at: Instant, *, at_most: int | None = None) -> Reached[Any] | None:
-        """All of it; None where that is more than `at_most` and not held yet. Raises StoreUnavailable."""
+    def get_whole(self, wanted: Wanted, at: Instant, *, at_most: int = _ALL) -> Reached[Any] | None:
+        """All of it; None where it is made of more than `at_most` and not held yet. Raises StoreUnavailable."""
         kept = self._find(wanted, at)
         if kept is None or kept.held is None:
             with self._present.reading():
                 self._facts.catch_up_in_reading()
-                kept = self._get(wanted, at)
-                if at_most is not None and len(kept) > at_most:
+                try:
+                    kept = self._get(wanted, at, at_most)
+                except TooLong:
+                    return None
+                if len(kept) > at_most:
                     return None
                 self._hold(kept)
         return Reached(kept)
