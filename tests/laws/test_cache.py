@@ -29,7 +29,7 @@ from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
 from grantbook.engine.sight import reach_of
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
-from grantbook.model.facts import ENTITY_STATUSES, EVERYONE, Entity, EntityRef, Fact, Facts, Member, Principal, revised
+from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, Principal, revised
 from grantbook.model.instants import Clock, Instant
 from grantbook.model.resolution import OVERRIDE, Access, access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
@@ -305,24 +305,6 @@ def test_lists_are_those_of_now_whichever_process_writes(
     cache = FactCache(two_stores[0], BUILT_IN, 1 << 30)
     choose = Random(seed)
     require_lists_seen(cache, world, data, lambda: choose.choice(two_stores))
-    cache.close()
-
-
-def test_a_long_list_of_whom_everyone_stands_for_has_no_stranger_that_is_known_for_something_else(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rule, other, stranger = EntityRef("rule", "rule_1"), EntityRef("rule", "rule_2"), user("usr_stranger")
-    facts = [organization(), member("usr_1"), entity(rule), entity(other), department("dept_1")]
-    given_ = [grant(rule, EVERYONE, "view"), grant(rule, Principal("department", "dept_1"), "use")]
-    deposit(store, ORGANIZATION, [*facts, *given_, grant(other, stranger, "view"), joined("dept_1", stranger.id)])
-    monkeypatch.setattr(lists, "_MAX_MADE", 0)
-    cache = FactCache(store, BUILT_IN, 1 << 30)
-    for wanted, users in ((UsersOf(rule), ["usr_1"]), (UsersOf(other), [stranger.id])):
-        with cache:
-            page = cache.current(ORGANIZATION).lists.get_page(wanted, NOW, Part(None, 0, 10))
-        assert (page.total, page.places) == (None, users)
-        with store.snapshot(ORGANIZATION) as snapshot:
-            assert [*lookup.users_of(snapshot, BUILT_IN, wanted.entity, NOW)] == users
     cache.close()
 
 

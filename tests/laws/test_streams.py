@@ -4,10 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grantbook.engine import lists, lookup
+from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.lists import Part, UsersOf
+from grantbook.model.facts import EVERYONE, EntityRef, Principal
+from grantbook.model.vocabulary import BUILT_IN
 from grantbook.store.port import Store
 from grantbook.store.present_port import STREAMS, Stream
 from tests.laws.books import settle
-from tests.worlds import World, worlds
+from tests.worlds import (
+    NOW,
+    ORGANIZATION,
+    World,
+    department,
+    deposit,
+    entity,
+    grant,
+    joined,
+    member,
+    organization,
+    user,
+    worlds,
+)
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda each: f"{each.kind.__name__} of {each.of}")
@@ -32,3 +50,21 @@ def test_a_stream_has_the_ids_of_what_is_asked_for_in_order(
         found = present.next_ids(world.organization_id, stream, of, type_, after=after, limit=limit)
     present.close()
     assert found == sorted(id_ for id_ in matching if id_ > after)[:limit]
+
+
+def test_a_long_list_of_whom_everyone_stands_for_has_no_stranger_that_is_known_for_something_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, other, stranger = EntityRef("rule", "rule_1"), EntityRef("rule", "rule_2"), user("usr_stranger")
+    facts = [organization(), member("usr_1"), entity(rule), entity(other), department("dept_1")]
+    given_ = [grant(rule, EVERYONE, "view"), grant(rule, Principal("department", "dept_1"), "use")]
+    deposit(store, ORGANIZATION, [*facts, *given_, grant(other, stranger, "view"), joined("dept_1", stranger.id)])
+    monkeypatch.setattr(lists, "_MAX_MADE", 0)
+    cache = FactCache(store, BUILT_IN, 1 << 30)
+    for wanted, users in ((UsersOf(rule), ["usr_1"]), (UsersOf(other), [stranger.id])):
+        with cache:
+            page = cache.current(ORGANIZATION).lists.get_page(wanted, NOW, Part(None, 0, 10))
+        assert (page.total, page.places) == (None, users)
+        with store.snapshot(ORGANIZATION) as snapshot:
+            assert [*lookup.users_of(snapshot, BUILT_IN, wanted.entity, NOW)] == users
+    cache.close()

@@ -150,7 +150,8 @@ class HeldPrincipal(msgspec.Struct, frozen=True):
             or any(not entity_ids.isdisjoint(ids) for each in self.timed.values() for ids in each.reached.values())
         )
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         """About how many entities it is given, of which some may be counted twice."""
         parts: tuple[Mapping[str, Any], ...] = (*self.granted.values(), *self.below.values(), *self.standing.values())
         return sum(map(len, parts)) + sum(len(ids) for each in self.timed.values() for ids in each.reached.values())

@@ -51,11 +51,11 @@ class ListFacts:
     def principals(self, names: Collection[str], at_most: int) -> list[HeldPrincipal]:
         """What each of these is given. Raises TooLong where that is more than `at_most` in all."""
         held = [self._principals[name] for name in names if name in self._principals]
-        _require(sum(map(len, held)), at_most)
+        _require(sum(each.size for each in held), at_most)
         if len(held) < len(names):
             self._load_principals([name for name in names if name not in self._principals], at_most)
         found = [self._principals[name] for name in names]
-        _require(sum(map(len, found)), at_most)
+        _require(sum(each.size for each in found), at_most)
         return found
 
     def groups(
