@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from time import monotonic, sleep
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 
 from grantbook.bootstrap import open_store
-from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.facts_cache import MAX_APART, FactCache
 from grantbook.engine.held import NONE
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.facts import EntityRef, Fact, Member
@@ -206,6 +207,33 @@ def test_a_batch_about_many_entities_asks_few_statements(
     cache.close()
     assert ranks == [0, NONE] * 50
     assert len(asked) < 15
+
+
+def test_who_asks_what_is_held_does_not_wait_for_a_turn_to_load(clock: FakeClock) -> None:
+    store = open_postgres(postgres.empty_database(), clock, staleness_s=60)  # a late heartbeat leaves it current
+    deposit(
+        store, ORGANIZATION, [organization(), entity(_INNER), member("usr_1"), grant(_INNER, user("usr_1"), "read")]
+    )
+    cache = FactCache(store, BUILT_IN, 1 << 30)
+
+    def ask() -> list[int]:
+        with cache.asked(ORGANIZATION, [("usr_1", _INNER)], is_full=False):
+            return cache.current(ORGANIZATION).ranks([("usr_1", _INNER)], NOW)
+
+    def is_held() -> bool:
+        """Not before the feed has begun: until then all that was loaded counts as changed."""
+        version = cache.present.version()
+        return ask() == ask() and cache.present.version() == version
+
+    with closing(store), closing(cache), ExitStack() as loading, ThreadPoolExecutor(1) as pool:
+        until(is_held)
+        for _ in range(MAX_APART):
+            loading.enter_context(cache.apart())
+        asked = pool.submit(ask)
+        try:
+            assert asked.result(timeout=_PATIENCE_S)[0] > NONE
+        finally:
+            loading.close()  # else the thread would wait for ever
 
 
 class Pair:

@@ -8,8 +8,7 @@ import gc
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -21,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grantbook.engine import decide, lists, long_lists, lookup
-from grantbook.engine.facts_cache import MAX_APART, FactCache
+from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE, name_of
 from grantbook.engine.held_facts import News, Pair
 from grantbook.engine.lists import EntitiesOf, Part, UsersOf, Wanted
@@ -251,28 +250,6 @@ def test_a_grant_on_a_container_that_was_loaded_ahead_ends_when_it_is_to_end(sto
             assert facts_now.rank("usr_1", inner, stopped(at)) == rank
     cache.close()
     ahead.close()
-
-
-def test_who_asks_what_is_held_does_not_wait_for_a_turn_to_load(store: Store) -> None:
-    world = crowd(3)
-    deposit(store, world.organization_id, world.facts)
-    cache = FactCache(store, BUILT_IN, 1 << 30)
-    require_agreement(cache, world, NOW, 1)
-    cache.present.is_local = False
-
-    def ask() -> list[int]:
-        with cache.asked(world.organization_id, world.pairs, is_full=False):
-            return cache.current(world.organization_id).ranks(world.pairs, NOW)
-
-    with ExitStack() as loading, ThreadPoolExecutor(1) as pool:
-        for _ in range(MAX_APART):
-            loading.enter_context(cache.apart())
-        asked = pool.submit(ask)
-        try:
-            assert len(asked.result(timeout=30)) == len(world.pairs)
-        finally:
-            loading.close()  # else the thread would wait for ever
-    cache.close()
 
 
 @pytest.fixture(scope="module")
