@@ -22,10 +22,10 @@ serve: .venv/serve.done ## Set up and run the server with a small demo organizat
 setup: .venv/test.done ## Set up everything that the tests need
 
 test: .venv/test.done ## Run every test
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-postgres: .venv/test.done ## Run the suites of stores and servers on PostgreSQL, with fewer random examples
-	GRANTBOOK_TEST_DATABASE=postgres $(BIN)/pytest -n auto --dist loadgroup --hypothesis-profile=few \
+	GRANTBOOK_TEST_DATABASE=postgres $(BIN)/pytest -n auto --dist worksteal --hypothesis-profile=few \
 		tests/conformance tests/laws tests/service tests/http tests/platform tests/faults
 
 test-citus: .venv/test.done ## Run the suites of stores on the Citus cluster of GRANTBOOK_TEST_CITUS_URL

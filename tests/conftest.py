@@ -67,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
         postgres.begin_session()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for a quarter of the time of the tests is waiting."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_report_header() -> str:
     """A store that is not there has no tests to skip, so that is said here."""
     return f"Citus: {'the cluster of ' if citus.IS_GIVEN else 'not run, for want of '}{citus.GIVEN}"

@@ -68,6 +68,14 @@ class Stream:
             assert self._answered.wait_for(lambda: self._broke or len(self.answers) >= count, _PATIENCE_S)
             assert not self._broke, f"a client broke off: {self.failures}"
 
+    def wait_for_those(self, attempts: list[Attempt]) -> None:
+        """Until they have been answered."""
+        with self._answered:
+            assert self._answered.wait_for(
+                lambda: self._broke or all(each.key in self.answers for each in attempts), _PATIENCE_S
+            )
+            assert not self._broke, f"a client broke off: {self.failures}"
+
     def run(self, server: Server, users: tuple[str, ...], entities: list[EntityRef]) -> None:
         """Write until the stream ends, the server is gone or all is written."""
         try:

@@ -33,8 +33,6 @@ STALENESS_S: Final = 0.5
 _PATIENCE_S: Final = 60
 _WEATHER_S: Final = 0.15
 
-pytestmark = pytest.mark.xdist_group("new_enemy")
-
 
 @dataclass(frozen=True)
 class Pair:

@@ -56,13 +56,22 @@ def talk(
     protocol: type[Connection] = Connection,
     app: Any = _echo,
     state: ServerState | None = None,
+    kept_s: int = 5,
 ) -> Any:
-    """What the conversation with a server of that protocol gives."""
+    """What the conversation with a server of that protocol gives, which keeps connections so many seconds."""
     state = state or ServerState()
 
     async def served() -> Any:
         app_ = app if isinstance(app, Front) else BodyLimit(app, lambda _: 1_000_000, _refused)
-        config = Config(app_, lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False)
+        config = Config(
+            app_,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=kept_s,
+        )
         config.load()
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
@@ -175,7 +184,7 @@ def test_what_stops_half_way_is_closed(sent: bytes) -> None:
 
 @pytest.mark.parametrize("rest", [HEAD, b"\r\n"])
 def test_the_second_request_of_a_connection_is_waited_for_no_longer(rest: bytes) -> None:
-    answer = talk(saying(HEAD + b"\r\n", rest), Impatient)
+    answer = talk(saying(HEAD + b"\r\n", rest), Impatient, kept_s=1)
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b"HTTP/1.1") == 1
 

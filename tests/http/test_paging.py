@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -47,16 +47,16 @@ def book(server: Server) -> Book:
     return Book(server)
 
 
-@pytest.fixture
-def get(book: Book, server: Server) -> Callable[..., httpx.Response]:
+@pytest.fixture(scope="module")
+def get(book: Book, server: Server) -> Iterator[Callable[..., httpx.Response]]:
     """Gets a list, with more query parameters."""
+    with server.client(book.tenant.owner.secret) as client:
 
-    def get(template: str, **query: object) -> httpx.Response:
-        address = httpx.URL(f"{server.url}{book.tenant.path}{template.format(**book.names)}")
-        address = address.copy_merge_params({name: str(value) for name, value in query.items()})
-        return httpx.get(address, headers={"X-API-Key": book.tenant.owner.secret})
+        def get(template: str, **query: object) -> httpx.Response:
+            address = httpx.URL(f"{book.tenant.path}{template.format(**book.names)}")
+            return client.get(address.copy_merge_params({name: str(value) for name, value in query.items()}))
 
-    return get
+        yield get
 
 
 def whole(get: Callable[..., httpx.Response], template: str) -> list[Json]:
