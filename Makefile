@@ -26,7 +26,7 @@ test: .venv/test.done ## Run every test
 
 test-postgres: .venv/test.done ## Run the suites of stores and servers on PostgreSQL, with fewer random examples
 	GRANTBOOK_TEST_DATABASE=postgres $(BIN)/pytest -n auto --dist worksteal --hypothesis-profile=few \
-		tests/conformance tests/laws tests/service tests/http tests/platform tests/faults
+		tests/conformance tests/laws tests/service tests/library tests/http tests/platform tests/faults
 
 test-citus: .venv/test.done ## Run the suites of stores on the Citus cluster of GRANTBOOK_TEST_CITUS_URL
 	@test -n "$$GRANTBOOK_TEST_CITUS_URL" || { echo "GRANTBOOK_TEST_CITUS_URL names no coordinator"; exit 2; }

@@ -16,28 +16,33 @@ user's rights and no more. Each call is one transaction. Times are aware datetim
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec import UNSET, UnsetType
 
 from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
+from grantbook.engine import lists
+from grantbook.engine.lists import Place
 from grantbook.engine.organization_facts import TooMuchToLoad
 from grantbook.model import ids
 from grantbook.model.errors import GrantbookError, ValidationFailed
-from grantbook.model.facts import Department, EntityRef, Grant, Organization, Principal, Role
+from grantbook.model.facts import ApiKey, Department, Entity, EntityRef, Grant, Organization, Principal, Role
 from grantbook.model.ids import new_id
 from grantbook.model.instants import Clock, Instant, from_datetime
-from grantbook.model.limits import DEFAULT_CACHE_MB, MEBIBYTE
+from grantbook.model.limits import DEFAULT_CACHE_MB, DEFAULT_PAGE, MEBIBYTE
 from grantbook.model.resolution import Access
 from grantbook.service import (
     asking,
     decisions,
     departments,
     entities,
+    entity_lists,
     gates,
     grants,
     keys,
+    member_lists,
     members,
     organizations,
     roles,
@@ -45,9 +50,11 @@ from grantbook.service import (
 )
 from grantbook.service.admission import SYSTEM_ASKER
 from grantbook.service.decisions import Check, Decision
+from grantbook.service.departments import DepartmentView
 from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, again_if_aborted
 from grantbook.service.entities import EntityView
-from grantbook.service.grants import NewGrant, Page
+from grantbook.service.grants import NewGrant
+from grantbook.service.listing import Page, require_part
 from grantbook.service.members import MemberView
 from grantbook.service.rule_permissions import Permission
 from grantbook.service.values import one_of
@@ -178,26 +185,37 @@ class OrganizationBook:
         entity_type: str | None = None,
         access_level: str | None = None,
         as_of: datetime | None = None,
+        after: Named | None = None,
+        limit: int | None = None,
     ) -> Mapping[EntityRef, Access]:
-        """What the user reaches, ordered by type and id."""
+        """What the user reaches, ordered by type and id: all of it, or what comes `after` one, or at most `limit`."""
+        place = None if after is None else EntityRef(*after)
         if as_of is None and self._caller.is_system:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
             )
-            return asking.get_list(self._desk, self.id, question)
+            return self._part_of(question, place, limit)
         with self._reading(as_of) as reading:
-            return decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
+            found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
+            return _part(found, place, limit)
 
     def users_of(
-        self, entity_type: str, entity_id: str, *, access_level: str | None = None, as_of: datetime | None = None
+        self,
+        entity_type: str,
+        entity_id: str,
+        *,
+        access_level: str | None = None,
+        as_of: datetime | None = None,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> Mapping[str, Access]:
-        """Who reaches the entity, ordered by id."""
+        """Who reaches the entity, ordered by id: all of them, or who come `after` one, or at most `limit`."""
+        ref = EntityRef(entity_type, entity_id)
         if as_of is None and self._caller.is_system:
-            ref = EntityRef(entity_type, entity_id)
             question = asking.users_of(self._desk, SYSTEM_ASKER, ref, access_level=access_level)
-            return asking.get_list(self._desk, self.id, question)
+            return self._part_of(question, after, limit)
         with self._reading(as_of) as reading:
-            return decisions.users_of(reading, EntityRef(entity_type, entity_id), access_level=access_level)
+            return _part(decisions.users_of(reading, ref, access_level=access_level), after, limit)
 
     # Grants
 
@@ -263,8 +281,8 @@ class OrganizationBook:
         grantee_type: str | None = None,
         grantee_id: str | None = None,
         skip: int = 0,
-        limit: int = 20,
-    ) -> Page:
+        limit: int = DEFAULT_PAGE,
+    ) -> Page[Grant]:
         """A page of the grants that the caller may see, oldest first."""
         with self._reading() as reading:
             return grants.list_grants(
@@ -333,6 +351,22 @@ class OrganizationBook:
         with self._reading() as reading:
             return members.view(reading, user_id)
 
+    def list_members(
+        self,
+        *,
+        search: str | None = None,
+        role_id: str | None = None,
+        state: str | None = None,
+        skip: int = 0,
+        limit: int = DEFAULT_PAGE,
+    ) -> Page[MemberView]:
+        """A page of the members, oldest first: whose name or address contains the text, who have the role, who are in
+        the state. Without a state those who are deactivated are there too."""
+        require_part(skip, limit)
+        wanted = member_lists.Wanted(search=search, role_id=role_id, state=state, with_deactivated=True)
+        with self._reading() as reading:
+            return member_lists.list_members(reading, wanted, skip=skip, limit=limit)
+
     @again_if_aborted
     def update_memberships(
         self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
@@ -369,6 +403,11 @@ class OrganizationBook:
                 writing, name=name, description=description, parent_id=parent_id, department_id=department_id
             )
 
+    def list_departments(self) -> list[DepartmentView]:
+        """Every department, oldest first, with the names from the root down to it. Raises LimitExceeded."""
+        with self._reading() as reading:
+            return departments.list_departments(reading)
+
     @again_if_aborted
     def delete_department(self, department_id: str) -> None:
         """The department goes, with its memberships and the grants that name it."""
@@ -388,6 +427,11 @@ class OrganizationBook:
         with self._desk.writing(self.id, self._caller) as writing:
             return roles.create(writing, name=name, description=description, capabilities=capabilities, role_id=role_id)
 
+    def list_roles(self) -> list[Role]:
+        """Every role, oldest first, the base roles too. Raises LimitExceeded."""
+        with self._reading() as reading:
+            return [role for role, _ in roles.list_roles(reading)]
+
     @again_if_aborted
     def delete_role(self, role_id: str) -> None:
         """The role goes, with its assignments and the grants that name it."""
@@ -404,6 +448,18 @@ class OrganizationBook:
             return keys.create(
                 writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant("expires_at", expires_at)
             )[1]
+
+    def list_api_keys(self, *, skip: int = 0, limit: int = DEFAULT_PAGE) -> Page[ApiKey]:
+        """A page of the keys, oldest first: the caller's own, or with `manage_api_keys` all of them."""
+        require_part(skip, limit)
+        with self._reading() as reading:
+            return keys.list_keys(reading, skip=skip, limit=limit)
+
+    @again_if_aborted
+    def delete_api_key(self, key_id: str) -> None:
+        """The key ends at once; its history stays."""
+        with self._desk.writing(self.id, self._caller) as writing:
+            keys.delete(writing, key_id)
 
     # Entities
 
@@ -439,6 +495,18 @@ class OrganizationBook:
         with self._reading() as reading:
             return entities.get(reading, EntityRef(entity_type, entity_id))
 
+    def list_entities(
+        self, entity_type: str, *, search: str | None = None, skip: int = 0, limit: int = DEFAULT_PAGE
+    ) -> Page[Entity]:
+        """A page of the entities of a type that the caller sees, archived ones too, oldest first: those whose name
+        contains the text."""
+        require_part(skip, limit)
+        self._desk.vocabulary.entity_type(entity_type)
+        with self._reading() as reading:
+            part = entity_lists.Part(skip=skip, limit=limit)
+            found = entity_lists.list_entities(reading, entity_type, part, *entity_lists.searched(search, "name"))
+            return Page(found.items, found.total, found.has_more)
+
     @again_if_aborted
     def archive_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """All access ends; the grants stay for the day it comes back."""
@@ -469,8 +537,23 @@ class OrganizationBook:
         """The number of changes, after checking the hash chain. Raises TamperedHistory."""
         return verify(self._desk.store, self.id)
 
+    def _part_of(self, question: asking.ListQuestion, after: Any, limit: int | None) -> Mapping[Any, Access]:
+        require_part(0, limit)
+        if limit is None or limit > asking.MAX_PART:
+            return _part(asking.get_list(self._desk, self.id, question), after, limit)
+        return asking.get_part(self._desk, self.id, question, lists.Part(after, 0, limit))
+
     def _reading(self, as_of: datetime | None = None) -> AbstractContextManager[Reading]:
         return self._desk.reading(self.id, self._caller, as_of=_instant("as_of", as_of))
+
+
+def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None) -> Mapping[Place, Access]:
+    """So many that come after the place, of a list in order."""
+    require_part(0, limit)
+    if after is None and limit is None:
+        return found
+    following = (item for item in found.items() if after is None or item[0] > after)
+    return dict(islice(following, limit))
 
 
 def _instant(field: str, value: datetime | None) -> Instant | None:

@@ -180,8 +180,8 @@ def test_one_role_takes_the_place_of_all(office: Office) -> None:
 
 
 def _listed(office: Office, wanted: Wanted, skip: int = 0, limit: int = 100) -> tuple[list[str], int]:
-    found, total = office.ask(PLAIN, member_lists.list_members, wanted, skip=skip, limit=limit)
-    return [each.member.user_id for each in found], total
+    found = office.ask(PLAIN, member_lists.list_members, wanted, skip=skip, limit=limit)
+    return [each.member.user_id for each in found.items], found.total
 
 
 def test_lists_count_what_they_do_not_show(office: Office) -> None:

@@ -18,7 +18,8 @@ from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 from grantbook.service import grants as use_cases
 from grantbook.service import rule_permissions
 from grantbook.service.desk import Reading, Writing
-from grantbook.service.grants import NewGrant, Page
+from grantbook.service.grants import NewGrant
+from grantbook.service.listing import Page
 from grantbook.service.rule_permissions import RULE, Permission
 
 COLUMNS: Final = (
@@ -202,7 +203,7 @@ def _add_to_rule(writing: Writing, rule_id: str, new: NewGrant) -> tuple[Grant, 
 
 def _page_of_rule(
     reading: Reading, rule_id: str | None, grantee_type: str | None, grantee_id: str | None, skip: int, limit: int
-) -> Page:
+) -> Page[Grant]:
     if rule_id is None:
         raise ValidationFailed("entity_id", "entity_id is needed for grants on rules: add --id RULE_ID")
     found = [

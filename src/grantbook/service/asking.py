@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from grantbook.engine.held import NONE
-from grantbook.engine.lists import EntitiesOf, Reached, UsersOf, Wanted
+from grantbook.engine.lists import EntitiesOf, Part, Reached, UsersOf, Wanted
 from grantbook.engine.organization_facts import UNKNOWN_USER, OrganizationFacts
 from grantbook.model.errors import GrantbookError, NotFound, PermissionDenied, RevisionNotReached
 from grantbook.model.facts import EntityRef
@@ -24,6 +24,7 @@ from grantbook.service.values import valid_id
 
 _MAX_HELD: Final = 5_000
 """A list of more than so many is not held whole beside all else."""
+MAX_PART: Final = 1_000
 
 
 def check(
@@ -154,6 +155,23 @@ def get_list(desk: Desk, organization_id: str, question: ListQuestion) -> Reache
             found = own.current(organization_id).lists.get_whole(question.wanted, desk.clock())
     if found is None:
         raise RuntimeError("a list without a bound has an end")
+    return found
+
+
+def get_part(desk: Desk, organization_id: str, question: ListQuestion, part: Part) -> dict[Any, Access]:
+    """A part of the list, of at most `MAX_PART`, in order, which costs as much however long the list is. Not while
+    holding the cache, nor within a reading, as `get_list`."""
+    with desk.facts.asked(organization_id, (), is_full=False):
+        facts, at, wanted = desk.facts.current(organization_id), desk.clock(), question.wanted
+        question.allow(facts)
+        page = facts.lists.get_page(wanted, at, part)
+        found: dict[Any, Access] = {}
+        for place in page.places:
+            access = page.accesses.get(place)
+            if access is None:  # it was shown before
+                user_id, ref = (wanted.user_id, place) if isinstance(wanted, EntitiesOf) else (place, wanted.entity)
+                access = facts.access(user_id, ref, at)
+            found[place] = access
     return found
 
 

@@ -11,6 +11,7 @@ from grantbook.model.limits import MAX_SEARCHED_NAMES, MAX_SEARCHED_TEXTS
 from grantbook.service import gates
 from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading
+from grantbook.service.listing import Page
 from grantbook.service.values import valid_text
 from grantbook.store.port import NAME_FIELDS, Change, Contains, Where
 
@@ -46,16 +47,9 @@ class Filters:
     search_term: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some entries, newest first, how many there are in all, and whether more follow."""
-
-    items: list[Change]
-    total: int
-    has_more: bool
-
-
-def list_entries(reading: Reading, filters: Filters, *, skip: int, limit: int, before: Place | None = None) -> Page:
+def list_entries(
+    reading: Reading, filters: Filters, *, skip: int, limit: int, before: Place | None = None
+) -> Page[Change]:
     """For those with `view_audit_log`. Raises PermissionDenied(capability), ValidationFailed(search_term),
     LimitExceeded where the term is part of too many names."""
     gates.require_capability(reading, VIEW)
@@ -64,7 +58,7 @@ def list_entries(reading: Reading, filters: Filters, *, skip: int, limit: int, b
 
 def list_of_slice(
     reading: Reading, slice_id: str, filters: Filters, *, skip: int, limit: int, before: Place | None = None
-) -> Page:
+) -> Page[Change]:
     """What happened to one slice, and who got what on it: for those with the top level on it, too.
 
     Not what happened to another one that had its id before.
@@ -106,7 +100,7 @@ def _page(
     limit: int,
     before: Place | None,
     after: int = 0,
-) -> Page:
+) -> Page[Change]:
     """Of what came after that revision."""
     if not where:
         return Page([], 0, has_more=False)

@@ -23,6 +23,7 @@ from grantbook.model.vocabulary import EntityType
 from grantbook.service import gates
 from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
+from grantbook.service.listing import Page, require_part
 from grantbook.service.values import one_of, optional_instant, optional_text, valid_id, without_repeats
 from grantbook.store.port import Where
 
@@ -38,15 +39,6 @@ class NewGrant:
     starts_at: Instant | None = None
     expires_at: Instant | None = None
     reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some grants in stable order (created_at, id), how many there are in all, and whether more follow."""
-
-    items: list[Grant]
-    total: int
-    has_more: bool
 
 
 def create(writing: Writing, entity: EntityRef, new: NewGrant) -> tuple[Grant, bool]:
@@ -114,13 +106,10 @@ def list_grants(
     skip: int = 0,
     limit: int = DEFAULT_PAGE,
     after: tuple[Instant, str] | None = None,
-) -> Page:
-    """Grants that the caller may see: all with `manage_access_control`, else those on entities the caller administers
-    and those that reach the caller."""
-    if skip < 0:
-        raise ValidationFailed("skip", "skip must not be negative")
-    if limit < 1:
-        raise ValidationFailed("limit", "limit must be at least 1")
+) -> Page[Grant]:
+    """Grants in order (created_at, id) that the caller may see: all with `manage_access_control`, else those on
+    entities the caller administers and those that reach the caller. Raises ValidationFailed."""
+    require_part(skip, limit)
     filters = _filters(reading, entity_type, entity_id, grantee_type, grantee_id)
     where = [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
     return _page(reading, where, skip, limit, after)
@@ -133,7 +122,7 @@ def list_of_entity(
     skip: int = 0,
     limit: int = DEFAULT_PAGE,
     after: tuple[Instant, str] | None = None,
-) -> Page:
+) -> Page[Grant]:
     """Grants on one entity, for those who have its lowest level (an assistant: for every member)."""
     gates.get_entity(reading, entity)
     if entity.type != "assistant" and not gates.administers(reading, entity):
@@ -264,7 +253,9 @@ def _administered(reading: Reading, filters: Mapping[str, Any]) -> dict[str, set
     return {type_: {entity_id} for type_ in types if gates.has_level(reading, EntityRef(type_, entity_id), top[type_])}
 
 
-def _page(reading: Reading, where: Sequence[Where], skip: int, limit: int, after: tuple[Instant, str] | None) -> Page:
+def _page(
+    reading: Reading, where: Sequence[Where], skip: int, limit: int, after: tuple[Instant, str] | None
+) -> Page[Grant]:
     if not where:
         return Page([], 0, has_more=False)
     found = reading.snapshot.page(Grant, *where, skip=skip, limit=limit + 1, after=after)

@@ -23,6 +23,7 @@ from grantbook.model.governance import MANAGE_ACCESS
 from grantbook.model.instants import Instant
 from grantbook.service import gates
 from grantbook.service.desk import Caller, Desk, Reading, Writing
+from grantbook.service.listing import Page
 from grantbook.service.values import one_of, optional_instant, valid_metadata, valid_name
 from grantbook.store.port import Lookup, Where
 
@@ -46,14 +47,6 @@ class Identity:
     def traced(self, trace_id: str) -> "Identity":
         """The same in one request."""
         return replace(self, caller=replace(self.caller, trace_id=trace_id))
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some keys in stable order (created_at, id), and how many there are in all."""
-
-    items: list[ApiKey]
-    total: int
 
 
 class KeyChanges(TypedDict, total=False):
@@ -118,11 +111,11 @@ def create(
     return key, secret
 
 
-def list_keys(reading: Reading, *, skip: int, limit: int) -> Page:
-    """One's own keys, or with `manage_api_keys` all of them."""
+def list_keys(reading: Reading, *, skip: int, limit: int) -> Page[ApiKey]:
+    """One's own keys in order (created_at, id), or with `manage_api_keys` all of them."""
     where: Where = {} if MANAGE_KEYS in reading.capabilities else {"user_id": reading.caller.user_id}
-    found = reading.snapshot.page(ApiKey, where, skip=skip, limit=limit)
-    return Page(found, reading.snapshot.count(ApiKey, where))
+    found = reading.snapshot.page(ApiKey, where, skip=skip, limit=limit + 1)
+    return Page(found[:limit], reading.snapshot.count(ApiKey, where), has_more=len(found) > limit)
 
 
 def get(reading: Reading, key_id: str) -> ApiKey:

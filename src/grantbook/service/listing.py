@@ -1,10 +1,32 @@
-"""Lists that the published API gives whole: a part where one is asked for, all of it only within a bound."""
+"""Parts of lists; and of lists that the published API gives whole, all only within a bound."""
 
-from grantbook.model.errors import LimitExceeded
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from grantbook.model.errors import LimitExceeded, ValidationFailed
 from grantbook.model.facts import Fact
 from grantbook.model.limits import MAX_UNPAGED
 from grantbook.service.desk import Reading
 from grantbook.store.port import OLDEST_FIRST, F, Order, Where
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items in a stable order, how many there are in all, and whether more follow."""
+
+    items: list[T]
+    total: int
+    has_more: bool
+
+
+def require_part(skip: int, limit: int | None) -> None:
+    """Raises ValidationFailed(skip, limit) for what no list has. Without a `limit` all of it is asked for."""
+    if skip < 0:
+        raise ValidationFailed("skip", "skip must not be negative")
+    if limit is not None and limit < 1:
+        raise ValidationFailed("limit", "limit must be at least 1")
 
 
 def part_of(

@@ -7,6 +7,7 @@ from grantbook.model.errors import NotFound
 from grantbook.model.facts import MEMBER_STATES, Member, RoleAssignment
 from grantbook.service import gates
 from grantbook.service.desk import Reading
+from grantbook.service.listing import Page
 from grantbook.service.members import MemberView, views
 from grantbook.service.values import one_of, optional_text
 from grantbook.store.port import OLDEST_FIRST, Among, Contains, Not, Order, Where
@@ -37,8 +38,8 @@ class Wanted:
     order: Order = OLDEST_FIRST
 
 
-def list_members(reading: Reading, wanted: Wanted, *, skip: int, limit: int) -> tuple[list[MemberView], int]:
-    """Members in order, and how many there are in all. For every member.
+def list_members(reading: Reading, wanted: Wanted, *, skip: int, limit: int) -> Page[MemberView]:
+    """Members in order. For every member.
 
     Raises ValidationFailed(sort_column), NotFound(role_id, status_id).
     """
@@ -53,7 +54,7 @@ def list_members(reading: Reading, wanted: Wanted, *, skip: int, limit: int) -> 
     found = reading.snapshot.page(Member, *where, skip=skip, limit=limit + 1, order=wanted.order)
     is_last_page = len(found) <= limit and (found or skip == 0)
     total = skip + len(found) if is_last_page else _count(reading, wanted, where)
-    return views(reading, found[:limit]), total
+    return Page(views(reading, found[:limit]), total, has_more=len(found) > limit)
 
 
 def list_ids(reading: Reading, *, with_removed: bool = False) -> list[str]:

@@ -12,10 +12,11 @@ from grantbook.http.platform import rendering
 from grantbook.http.platform.resolved import resolved_access
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.errors import ValidationFailed
-from grantbook.model.facts import EntityRef, Principal
+from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import from_datetime
 from grantbook.service import asking, decisions, gates, grants, overview
 from grantbook.service.desk import Reading, Writing
+from grantbook.service.listing import Page
 
 routes = router("Access grants")
 _STREAMED: Final = 5_000
@@ -190,7 +191,7 @@ def _grants_on(exchange: Any, organization_id: str, entity: EntityRef, paging: P
         return _page(reading, found, paging)
 
 
-def _page(reading: Reading, found: grants.Page, paging: Paging) -> Response:
+def _page(reading: Reading, found: Page[Grant], paging: Paging) -> Response:
     items = rendering.grants(reading, found.items)
     last = (found.items[-1].created_at, found.items[-1].id) if found.items else None
     return Answer(paging.page(items, total=found.total, last=last, has_more=found.has_more)).response()

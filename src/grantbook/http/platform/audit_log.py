@@ -18,8 +18,10 @@ from grantbook.model.errors import LimitExceeded, ValidationFailed
 from grantbook.model.instants import MAX_INSTANT, Instant, from_datetime, to_text
 from grantbook.model.limits import MAX_ID_LENGTH, MAX_NAME_LENGTH, MAX_PAGE, MAX_PDF_ENTRIES, MAX_SKIP
 from grantbook.service import audit, organizations
-from grantbook.service.audit import Filters, Page, Place
+from grantbook.service.audit import Filters, Place
 from grantbook.service.desk import Reading
+from grantbook.service.listing import Page
+from grantbook.store.port import Change
 
 routes = router("Audit log")
 LOG: Final = ORGANIZATION + "/audit-log"
@@ -163,7 +165,7 @@ def export_audit_log_pdf(organization_id: str, exchange: Exchanged, filters: Fil
     return Response(content, media_type=_PDF, headers=_named("audit-log.pdf"))
 
 
-def _page(reading: Reading, found: Page, paging: Paging) -> Response:
+def _page(reading: Reading, found: Page[Change], paging: Paging) -> Response:
     items = rendering.entries(reading, found.items)
     return Answer(paging.page(items, total=found.total, last=_place(found.items), has_more=found.has_more)).response()
 

@@ -130,9 +130,10 @@ def list_members(organization_id: str, body: shapes.ListMembers, exchange: Excha
         order=Order(member_lists.SORTS.get(column, column), is_descending=body.sort_direction == "desc"),
     )
     with exchange.reading(organization_id) as reading:
-        found, total = member_lists.list_members(reading, wanted, skip=body.skip, limit=body.take)
-        shown = rendering.members(reading, found)
-        return Answer({"users": shown, "total_users_count": total, "skip": body.skip, "take": body.take}).response()
+        found = member_lists.list_members(reading, wanted, skip=body.skip, limit=body.take)
+        shown = rendering.members(reading, found.items)
+        answer = {"users": shown, "total_users_count": found.total, "skip": body.skip, "take": body.take}
+        return Answer(answer).response()
 
 
 @routes.post(USERS + "/ids", **documented(list[str], asks=True), **_READS)

@@ -1,0 +1,525 @@
+"""The book inside an application: every method of it, on each kind of database."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from grantbook import (
+    Access,
+    Check,
+    Conflict,
+    EntityRef,
+    Grantbook,
+    GrantbookError,
+    NewGrant,
+    NotFound,
+    OrganizationAccessDenied,
+    OrganizationBook,
+    Permission,
+    PermissionDenied,
+    Principal,
+    ValidationFailed,
+)
+from grantbook.model.instants import Instant, from_datetime
+from tests import postgres
+from tests.http.inprocess import client_of
+
+ASSISTANT, RULE, STORE, SLICE = "assistant", "rule", "vector_store", "knowledge_slice"
+BOT = (ASSISTANT, "asst_bot")
+DATABASES: Final[dict[str, Callable[[Path], str]]] = {
+    "memory": lambda _: "memory:",
+    "sqlite": lambda directory: f"sqlite:///{directory}/book.db",
+    "postgres": lambda _: postgres.empty_database(),
+}
+TIME: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class Watch:
+    """A clock that goes on by a microsecond whenever it is looked at, so that what is made later is later."""
+
+    def __init__(self) -> None:
+        self.now = TIME
+
+    def __call__(self) -> Instant:
+        self.now += timedelta(microseconds=1)
+        return from_datetime(self.now)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else DATABASES)
+def book(request: pytest.FixtureRequest, tmp_path: Path, watch: Watch) -> Iterator[Grantbook]:
+    with Grantbook(DATABASES[request.param](tmp_path), clock=watch) as opened:
+        yield opened
+
+
+@pytest.fixture
+def acme(book: Grantbook) -> OrganizationBook:
+    """Ada owns it; Bob and Eve are members; there is a bot of Ada's, which is private."""
+    acme = book.create_organization("Acme", owner_email="ada@acme.example", owner_id="usr_ada")
+    for name in ("bob", "eve"):
+        acme.invite_member(f"{name}@acme.example", user_id=f"usr_{name}", is_active=True)
+    acme.register_entity(*BOT, name="Bot", owner=("user", "usr_ada"), access_mode="private")
+    return acme
+
+
+def may(acme: OrganizationBook, user_id: str, level: str = "read", entity: tuple[str, str] = BOT, **when: Any) -> bool:
+    return acme.check(user_id, level, *entity, **when).allowed
+
+
+def test_every_method_is_called_here() -> None:
+    source = Path(__file__).read_text()
+    for each in (Grantbook, OrganizationBook):
+        for name, _ in inspect.getmembers(each, callable):
+            assert name.startswith("_") or re.search(rf"\.{name}\(", source), name
+
+
+# Organizations
+
+
+def test_organizations_are_made_and_found_again(book: Grantbook) -> None:
+    acme = book.create_organization(
+        "Acme", owner_email="ada@acme.example", owner_name="Ada", organization_id="org_acme"
+    )
+    other = book.create_organization("Other", owner_email="ada@acme.example")
+    assert book.organization_ids() == sorted([acme.id, other.id])
+    again = book.organization("org_acme")
+    assert (again.id, again.organization.name, again.owner_id) == ("org_acme", "Acme", acme.owner_id)
+    assert acme.get_member(acme.owner_id).member.full_name == "Ada"
+    with pytest.raises(Conflict):
+        book.create_organization("Again", owner_email="ada@acme.example", organization_id="org_acme")
+    with pytest.raises(ValidationFailed, match="email"):
+        book.create_organization("Again", owner_email="nobody")
+
+
+def test_an_organization_is_not_opened_for_strangers(book: Grantbook, acme: OrganizationBook) -> None:
+    other = book.create_organization("Other", owner_email="mallory@other.example", owner_id="usr_mallory")
+    with pytest.raises(OrganizationAccessDenied):
+        book.organization("org_gone")
+    with pytest.raises(OrganizationAccessDenied):
+        book.organization(acme.id, acting_as=other.owner_id)
+    with pytest.raises(NotFound):
+        other.check("usr_mallory", "read", *BOT)
+
+
+def test_what_a_process_wrote_is_there_for_the_next(tmp_path: Path) -> None:
+    database = DATABASES["sqlite"](tmp_path)
+    with Grantbook(database) as book:
+        acme = book.create_organization("Acme", owner_email="ada@acme.example")
+        acme.register_entity(*BOT, name="Bot", owner=("user", acme.owner_id))
+    with Grantbook(database, cache_mb=0) as book:
+        assert may(book.organization(acme.id), acme.owner_id, "admin")
+
+
+# Decisions
+
+
+def test_a_check_tells_the_level(book: Grantbook, acme: OrganizationBook) -> None:
+    denied = acme.check("usr_bob", "read", *BOT)
+    assert (denied.allowed, denied.access_level) == (False, None)
+    acme.create_grant(*BOT, ("user", "usr_bob"), "write")
+    for asked in (acme, *(book.organization(acme.id, acting_as=each) for each in ("usr_bob", "usr_ada"))):
+        assert [may(asked, "usr_bob", level) for level in ("read", "write", "admin")] == [True, True, False]
+        assert asked.check("usr_bob", "admin", *BOT).access_level == "write"
+    with pytest.raises(PermissionDenied):
+        book.organization(acme.id, acting_as="usr_bob").check("usr_eve", "read", *BOT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        (("usr_gone", "read", *BOT), NotFound, "usr_gone"),
+        (("usr_bob", "read", ASSISTANT, "asst_gone"), NotFound, "asst_gone"),
+        (("usr_bob", "reed", *BOT), ValidationFailed, "access_level"),
+        (("usr_bob", "read", "asistant", "asst_bot"), ValidationFailed, "entity_type"),
+        (("Bob", "read", *BOT), ValidationFailed, "user_id"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(
+    acme: OrganizationBook, asked: tuple[str, str, str, str], error: type[GrantbookError], said: str
+) -> None:
+    question = Check(user_id=asked[0], access_level=asked[1], entity=EntityRef(*asked[2:]))
+    (answer,) = acme.check_many([question])
+    assert isinstance(answer, error)
+    assert said in str(answer)
+    for ask in (acme.check, acme.explain):
+        with pytest.raises(error, match=said):
+            ask(*asked)
+
+
+def test_many_are_answered_in_order(book: Grantbook, acme: OrganizationBook) -> None:
+    acme.create_grant(*BOT, ("user", "usr_bob"), "read")
+    questions = [
+        Check(user_id=user_id, access_level="read", entity=EntityRef(*BOT))
+        for user_id in ("usr_bob", "usr_gone", "usr_eve", "usr_bob")
+    ]
+    for asked in (acme, book.organization(acme.id, acting_as="usr_ada")):
+        answers = asked.check_many(questions)
+        assert isinstance(answers[1], NotFound)
+        assert [getattr(each, "allowed", None) for each in answers] == [True, None, False, True]
+
+
+def test_an_explanation_has_the_paths_and_what_would_help(acme: OrganizationBook) -> None:
+    department = acme.create_department("Support", department_id="dept_support")
+    acme.update_memberships("usr_bob", role_ids=(), department_ids=[department.id])
+    grant = acme.create_grant(*BOT, ("department", department.id), "read")
+    found = acme.explain("usr_bob", "read", *BOT)
+    assert [(each.type, each.source, each.grant_id) for each in found.paths] == [
+        ("department", Principal("department", department.id), grant.id)
+    ]
+    denied = acme.explain("usr_bob", "admin", *BOT)
+    assert (denied.allowed, denied.access_level) == (False, "read")
+    assert denied.remedies
+    with pytest.raises(TypeError, match=r"\.allowed"):
+        bool(denied)
+
+
+def test_time_windows_are_by_the_clock_of_the_book(acme: OrganizationBook, watch: Watch) -> None:
+    begin, end = TIME + timedelta(hours=1), TIME + timedelta(hours=2)
+    acme.create_grant(*BOT, ("user", "usr_bob"), "read", starts_at=begin, expires_at=end, reason="for an hour")
+    for watch.now, expected in ((TIME, False), (begin, True), (end, False)):
+        assert may(acme, "usr_bob") is expected
+
+
+def test_the_past_is_answered_from_the_past(acme: OrganizationBook, watch: Watch) -> None:
+    grant = acme.create_grant(*BOT, ("user", "usr_bob"), "read")
+    then, watch.now = watch.now, TIME + timedelta(days=1)
+    acme.revoke_grant(grant.id)
+    assert not may(acme, "usr_bob")
+    assert may(acme, "usr_bob", as_of=then)
+    assert acme.explain("usr_bob", "read", *BOT, as_of=then).paths[0].grant_id == grant.id
+    assert "usr_bob" in acme.users_of(*BOT, as_of=then)
+    assert list(acme.entities_of("usr_bob", as_of=then, limit=5)) == [EntityRef(*BOT)]
+    assert list(acme.entities_of("usr_bob")) == []
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 5, 1), "2026-05-01T00:00:00Z", 0])
+def test_times_are_datetimes_with_a_zone(acme: OrganizationBook, moment: Any) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "as_of": lambda: acme.check("usr_bob", "read", *BOT, as_of=moment),
+        "starts_at": lambda: acme.create_grant(*BOT, ("user", "usr_bob"), "read", starts_at=moment),
+        "expires_at": lambda: acme.create_api_key("usr_bob", "key", expires_at=moment),
+    }
+    for field, call in calls.items():
+        with pytest.raises(ValidationFailed, match=field):
+            call()
+    assert acme.list_grants().total == 0
+
+
+# Lists of what is reached
+
+
+@pytest.fixture
+def many(acme: OrganizationBook) -> list[EntityRef]:
+    """What Bob reaches: seven stores, and the bot that everybody does."""
+    acme.register_entity(*BOT, name="Bot", owner=("user", "usr_ada"), access_mode="organization")
+    refs = [EntityRef(STORE, f"vs_{number}") for number in range(7)]
+    for ref in refs:
+        acme.register_entity(*ref, name=ref.id, owner=("user", "usr_ada"), access_mode="private")
+        acme.create_grant(*ref, ("user", "usr_bob"), "read")
+    return [EntityRef(*BOT), *refs]
+
+
+@pytest.mark.parametrize("who", [None, "usr_bob", "usr_ada"])
+def test_what_a_user_reaches_is_whole_or_in_parts(
+    book: Grantbook, acme: OrganizationBook, many: list[EntityRef], who: str | None
+) -> None:
+    asked = book.organization(acme.id, acting_as=who)
+    whole = asked.entities_of("usr_bob")
+    assert list(whole) == many
+    assert {each.level for each in whole.values()} == {"read"}
+    assert list(asked.entities_of("usr_bob", entity_type=STORE)) == many[1:]
+    assert list(asked.entities_of("usr_bob", access_level="write")) == []
+    assert list(asked.entities_of("usr_bob", after=many[2])) == many[3:]
+    assert parts_of(lambda last: asked.entities_of("usr_bob", after=last, limit=3), 3) == list(whole.items())
+    assert asked.entities_of("usr_bob", limit=100_000) == whole
+
+
+@pytest.mark.parametrize("who", [None, "usr_ada"])
+def test_who_reaches_an_entity_is_whole_or_in_parts(
+    book: Grantbook, acme: OrganizationBook, many: list[EntityRef], who: str | None
+) -> None:
+    asked = book.organization(acme.id, acting_as=who)
+    whole = asked.users_of(*many[0])
+    assert list(whole) == ["usr_ada", "usr_bob", "usr_eve"]
+    assert list(asked.users_of(*many[0], access_level="admin")) == ["usr_ada"]
+    assert parts_of(lambda last: asked.users_of(*many[0], after=last, limit=2), 2) == list(whole.items())
+    with pytest.raises(PermissionDenied):
+        book.organization(acme.id, acting_as="usr_eve").users_of(*many[1])
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_nothing_is_listed_of_what_is_not_there(acme: OrganizationBook, limit: int | None) -> None:
+    with pytest.raises(NotFound, match="usr_gone"):
+        acme.entities_of("usr_gone", limit=limit)
+    with pytest.raises(NotFound, match="asst_gone"):
+        acme.users_of(ASSISTANT, "asst_gone", limit=limit)
+
+
+def parts_of(ask: Callable[[Any], Any], limit: int) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        part: dict[Any, Access] = ask(found[-1][0] if found else None)
+        found += part.items()
+        assert len(part) <= limit
+        assert len(found) < 20
+        if len(part) < limit:
+            return found
+
+
+def test_parts_are_the_same_after_the_server_showed_them(
+    book: Grantbook, acme: OrganizationBook, many: list[EntityRef]
+) -> None:
+    """An application may serve the same book; what was made into text for that is not made again."""
+    secret = acme.create_api_key("usr_ada", "key")
+    expected = acme.entities_of("usr_bob", limit=5), acme.users_of(*BOT, limit=5)
+    with client_of(book.desk) as client:
+        client.headers["X-API-Key"] = secret
+        for _ in range(2):
+            entities = client.get(f"/v1/organizations/{acme.id}/access/entities?user_id=usr_bob&limit=4")
+            users = client.get(f"/v1/organizations/{acme.id}/access/users?entity_type={BOT[0]}&entity_id={BOT[1]}")
+            assert (len(entities.json()["items"]), len(users.json()["items"])) == (4, 3)
+    assert (acme.entities_of("usr_bob", limit=5), acme.users_of(*BOT, limit=5)) == expected
+
+
+@pytest.mark.parametrize("who", [None, "usr_ada"])
+def test_no_list_has_such_a_part(book: Grantbook, acme: OrganizationBook, who: str | None) -> None:
+    asked = book.organization(acme.id, acting_as=who)
+    paged: list[Callable[..., object]] = [
+        asked.list_grants,
+        asked.list_members,
+        asked.list_api_keys,
+        lambda **part: asked.list_entities(STORE, **part),
+    ]
+    for ask in paged:
+        with pytest.raises(ValidationFailed, match="skip"):
+            ask(skip=-1)
+    for ask in (
+        *paged,
+        lambda **part: asked.entities_of("usr_bob", **part),
+        lambda **part: asked.users_of(*BOT, **part),
+    ):
+        with pytest.raises(ValidationFailed, match="limit"):
+            ask(limit=0)
+
+
+# Grants
+
+
+def test_a_grant_is_made_changed_and_revoked(acme: OrganizationBook, watch: Watch) -> None:
+    grant = acme.create_grant(*BOT, ("user", "usr_bob"), "read", reason="on call")
+    assert acme.create_grant(*BOT, ("user", "usr_bob"), "read") == grant
+    with pytest.raises(Conflict):
+        acme.create_grant(*BOT, ("user", "usr_bob"), "write")
+    assert acme.update_grant(grant.id, "write").access_level == "write"
+    end = TIME + timedelta(hours=1)
+    assert acme.update_grant(grant.id, expires_at=end).expires_at == from_datetime(end)
+    assert may(acme, "usr_bob", "write")
+    watch.now = end
+    assert not may(acme, "usr_bob")
+    assert acme.update_grant(grant.id, expires_at=None).expires_at is None
+    assert may(acme, "usr_bob", "write")
+    acme.revoke_grant(grant.id)
+    assert not may(acme, "usr_bob")
+    with pytest.raises(NotFound, match=grant.id):
+        acme.revoke_grant(grant.id)
+
+
+def test_many_grants_are_made_together_or_not_at_all(acme: OrganizationBook) -> None:
+    good = [NewGrant(grantee=Principal("user", each), access_level="read") for each in ("usr_bob", "usr_eve")]
+    bad = NewGrant(grantee=Principal("user", "usr_gone"), access_level="read")
+    with pytest.raises(NotFound, match="usr_gone"):
+        acme.create_grants(*BOT, [*good, bad])
+    assert acme.list_grants().total == 0
+    made = acme.create_grants(*BOT, good)
+    assert [each.grantee_id for each in made] == ["usr_bob", "usr_eve"]
+    assert acme.list_grants(grantee_type="user", grantee_id="usr_eve").items == made[1:]
+    page = acme.list_grants(entity_type=ASSISTANT, entity_id="asst_bot", limit=1)
+    assert (len(page.items), page.total, page.has_more) == (1, 2, True)
+    rest = acme.list_grants(skip=1)
+    assert (len(rest.items), rest.total, rest.has_more) == (1, 2, False)
+    assert {each.id for each in page.items + rest.items} == {each.id for each in made}
+
+
+def test_a_user_may_what_the_user_may(book: Grantbook, acme: OrganizationBook) -> None:
+    bob = book.organization(acme.id, acting_as="usr_bob")
+    with pytest.raises(PermissionDenied):
+        bob.create_grant(*BOT, ("user", "usr_bob"), "admin")
+    with pytest.raises(PermissionDenied):
+        bob.changes()
+    grant = acme.create_grant(*BOT, ("user", "usr_bob"), "admin")
+    given = bob.create_grant(*BOT, ("user", "usr_eve"), "read")
+    assert (grant.granted_by, given.granted_by) == ("system", "usr_bob")
+    acme.set_member_state("usr_bob", "deactivated")
+    with pytest.raises(GrantbookError):
+        bob.revoke_grant(given.id)
+
+
+def test_permissions_on_a_rule(acme: OrganizationBook) -> None:
+    acme.register_entity(RULE, "rule_kind", name="Be kind", owner=("user", "usr_ada"))
+    bob, eve = ("user", "usr_bob"), ("user", "usr_eve")
+    acme.grant_rule_permission("rule_kind", bob, "view")
+    assert acme.grant_rule_permission("rule_kind", bob, "use").access_level == "use"
+    with pytest.raises(Conflict):
+        acme.grant_rule_permission("rule_kind", bob, "view")
+    replaced = acme.replace_rule_permissions("rule_kind", [Permission(target=Principal(*eve), access_level="modify")])
+    assert acme.list_rule_permissions("rule_kind") == replaced
+    assert [(each.grantee, each.access_level) for each in replaced] == [(Principal(*eve), "modify")]
+    acme.revoke_rule_permission("rule_kind", eve)
+    assert acme.list_rule_permissions("rule_kind") == []
+
+
+# The directory
+
+
+def test_members_come_and_go(acme: OrganizationBook) -> None:
+    pending = acme.invite_member("gina@acme.example", full_name="Gina Rossi").member
+    assert (pending.state, pending.full_name) == ("pending_invitation", "Gina Rossi")
+    acme.create_grant(*BOT, ("user", pending.user_id), "read")
+    assert not may(acme, pending.user_id)
+    assert acme.set_member_state(pending.user_id, "active").member.state == "active"
+    assert may(acme, pending.user_id)
+    with pytest.raises(ValidationFailed, match="state"):
+        acme.set_member_state(pending.user_id, "pending_invitation")
+    acme.remove_member(pending.user_id)
+    with pytest.raises(NotFound):
+        acme.get_member(pending.user_id)
+    assert acme.list_grants().total == 0
+
+
+def test_members_are_listed(acme: OrganizationBook) -> None:
+    acme.set_member_state("usr_eve", "deactivated")
+    everybody = ["usr_ada", "usr_bob", "usr_eve"]
+    page = acme.list_members(limit=2)
+    assert ([each.member.user_id for each in page.items], page.total, page.has_more) == (everybody[:2], 3, True)
+    (owner,) = [each for each in acme.list_roles() if each.name == "Owner"]
+
+    def listed(**wanted: Any) -> list[str]:
+        return [each.member.user_id for each in acme.list_members(**wanted).items]
+
+    assert listed(skip=2) == everybody[2:]
+    assert listed(search="BOB@") == ["usr_bob"]
+    assert listed(state="deactivated") == ["usr_eve"]
+    assert listed(role_id=owner.id) == ["usr_ada"]
+    with pytest.raises(NotFound):
+        listed(role_id="role_gone")
+
+
+def test_departments_and_roles(acme: OrganizationBook) -> None:
+    top = acme.create_department("Top", description="All of it")
+    low = acme.create_department("Low", parent_id=top.id)
+    role = acme.create_role("Editor", capabilities=["manage_users"], role_id="role_editor")
+    view = acme.update_memberships("usr_bob", role_ids=[role.id], department_ids=[low.id])
+    assert (view.role_ids, view.department_ids) == ((role.id,), (low.id,))
+    assert [(each.line, each.member_count) for each in acme.list_departments()] == [
+        (("Top",), 0),
+        (("Top", "Low"), 1),
+    ]
+    assert role in acme.list_roles()
+    assert role.capabilities == ("manage_users",)
+    acme.create_grant(*BOT, ("department", top.id), "read")
+    assert may(acme, "usr_bob")
+    acme.delete_department(low.id)
+    assert not may(acme, "usr_bob")
+    acme.delete_role(role.id)
+    assert role not in acme.list_roles()
+    assert acme.get_member("usr_bob").role_ids == ()
+
+
+def test_keys_open_the_server_until_they_end(book: Grantbook, acme: OrganizationBook) -> None:
+    secret = acme.create_api_key("usr_bob", "laptop", scopes=["check"], expires_at=TIME + timedelta(days=1))
+    page = acme.list_api_keys()
+    (key,) = page.items
+    assert (key.user_id, key.name, page.total, page.has_more) == ("usr_bob", "laptop", 1, False)
+    assert secret not in repr(key)
+    eve = book.organization(acme.id, acting_as="usr_eve")
+    assert eve.list_api_keys().items == []
+    with pytest.raises(PermissionDenied):
+        eve.delete_api_key(key.id)
+    with client_of(book.desk) as client:
+        client.headers["X-API-Key"] = secret
+        address = f"/v1/organizations/{acme.id}/access/entities?user_id=usr_bob"
+        assert client.get(address).status_code == 200
+        acme.delete_api_key(key.id)
+        assert client.get(address).status_code == 401
+    assert acme.list_api_keys().items == []
+    for name in ("first", "second"):
+        acme.create_api_key("usr_bob", name)
+    pages = acme.list_api_keys(limit=1), acme.list_api_keys(skip=1)
+    assert [([each.name for each in page.items], page.total, page.has_more) for page in pages] == [
+        (["first"], 2, True),
+        (["second"], 2, False),
+    ]
+
+
+# Entities
+
+
+def test_entities_are_registered_archived_and_deleted(acme: OrganizationBook) -> None:
+    acme.register_entity(SLICE, "kslice_team", name="Team", owner=("user", "usr_ada"), access_mode="private")
+    made = acme.register_entity(
+        STORE,
+        "vs_notes",
+        name="Notes",
+        owner=("user", "usr_ada"),
+        access_mode="department",
+        access_target_ids=[acme.create_department("Support").id],
+        containers=[(SLICE, "kslice_team")],
+        attributes={"size": 3},
+    )
+    assert acme.get_entity(STORE, "vs_notes") == made
+    acme.create_grant(SLICE, "kslice_team", ("user", "usr_bob"), "read")
+    notes = (STORE, "vs_notes")
+    assert may(acme, "usr_bob", "read", notes)
+    assert acme.archive_entity(*notes).entity.status == "archived"
+    assert not may(acme, "usr_bob", "read", notes)
+    assert acme.unarchive_entity(*notes).entity.status == "active"
+    assert may(acme, "usr_bob", "read", notes)
+    acme.delete_entity(*notes)
+    with pytest.raises(NotFound):
+        acme.check("usr_bob", "read", *notes)
+
+
+def test_entities_are_listed_as_the_caller_sees_them(
+    book: Grantbook, acme: OrganizationBook, many: list[EntityRef]
+) -> None:
+    acme.archive_entity(*many[1])
+    page = acme.list_entities(STORE, limit=2)
+    assert ([each.id for each in page.items], page.total, page.has_more) == (["vs_0", "vs_1"], 7, True)
+    assert [each.id for each in acme.list_entities(STORE, search="VS_3").items] == ["vs_3"]
+    bob, eve = (book.organization(acme.id, acting_as=each) for each in ("usr_bob", "usr_eve"))
+    assert [each.id for each in bob.list_entities(STORE, skip=1).items] == [each.id for each in many[3:]]
+    assert eve.list_entities(STORE).items == []
+    assert [each.id for each in eve.list_entities(ASSISTANT).items] == ["asst_bot"]
+    with pytest.raises(ValidationFailed, match="entity_type"):
+        acme.list_entities("stores")
+
+
+# History
+
+
+def test_every_change_is_in_the_history(acme: OrganizationBook) -> None:
+    revision = max(each.revision for each in acme.changes())
+    grant = acme.create_grant(*BOT, ("user", "usr_bob"), "read", reason="on call")
+    (change,) = acme.changes(after_revision=revision)
+    assert (change.kind, change.key, change.actor_id, change.reason) == ("Grant", grant.id, "system", "on call")
+    assert acme.verify() == len(list(acme.changes()))
+
+
+def test_a_book_that_is_closed_refuses(tmp_path: Path) -> None:
+    book = Grantbook(DATABASES["sqlite"](tmp_path))
+    acme = book.create_organization("Acme", owner_email="ada@acme.example", owner_id="usr_ada")
+    acme.register_entity(*BOT, name="Bot", owner=("user", "usr_ada"))
+    assert may(acme, "usr_ada")
+    book.close()
+    for call in (book.organization_ids, acme.list_grants, lambda: may(acme, "usr_ada")):
+        with pytest.raises(GrantbookError, match="closed"):
+            call()
