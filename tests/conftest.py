@@ -47,7 +47,7 @@ SHARED_STORES: Final = [
     *(["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"]),
     *(["citus"] if citus.IS_GIVEN else []),
 ]
-"""For hypothesis: `make test-postgres` tries the laws on PostgreSQL, where each question crosses a socket."""
+"""For what asks very much: `make test-postgres` asks it of PostgreSQL, where each question crosses a socket."""
 
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

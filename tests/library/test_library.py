@@ -55,7 +55,7 @@ def watch() -> Watch:
     return Watch()
 
 
-@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else DATABASES)
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"])
 def book(request: pytest.FixtureRequest, tmp_path: Path, watch: Watch) -> Iterator[Grantbook]:
     with Grantbook(DATABASES[request.param](tmp_path), clock=watch) as opened:
         yield opened
