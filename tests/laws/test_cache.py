@@ -285,6 +285,22 @@ def test_lists_are_those_of_now_whichever_process_writes(
     cache.close()
 
 
+def test_a_list_of_few_for_many_reasons_is_held_whole(store: Store) -> None:
+    refs = [EntityRef("vector_store", f"vs_{number}") for number in range(30)]
+    departments = [f"dept_{number}" for number in range(8)]
+    facts: list[Fact] = [organization(), member("usr_1", "active"), *(entity(ref) for ref in refs)]
+    for id_ in departments:
+        facts += [department(id_), joined(id_, "usr_1")]
+        facts += [grant(ref, Principal("department", id_), "read") for ref in refs]
+    deposit(store, ORGANIZATION, facts)
+    with closing(FactCache(store, BUILT_IN, 1 << 30)) as cache, cache:
+        lists_now = cache.current(ORGANIZATION).lists
+        assert lists_now.get_whole(EntitiesOf("usr_1"), NOW, at_most=29) is None
+        found = lists_now.get_whole(EntitiesOf("usr_1"), NOW, at_most=30)
+        assert found is not None
+        assert len(found) == 30
+
+
 def test_an_entity_with_very_many_grants_is_never_held_whole(store: Store) -> None:
     world = crowd(1_200)
     deposit(store, world.organization_id, world.facts)

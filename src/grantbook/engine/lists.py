@@ -45,8 +45,11 @@ DIRECT_BYTES: Final = 500
 SHOWN_BYTES: Final = 400
 PATH_BYTES: Final = 250
 _ALL: Final = 2**31 - 2
-_MAX_MADE: Final = 5_000
-"""A list of more than so many is not made whole for a page of it, but for whoever turns many pages."""
+_MAX_MADE: Final = 10_000
+"""A list that is made of more grants, memberships and the like is not made whole for a page of it, but for whoever
+turns many pages."""
+_REASONS: Final = 10
+"""So many of these there may be for one item: somebody is in many departments that are all granted the same."""
 _MOST_TURNED: Final = 20
 _ABOUT_PEOPLE: Final = {"Member": "subject_id", "DepartmentMember": "target_id", "RoleAssignment": "target_id"}
 Place = TypeVar("Place", EntityRef, str)
@@ -297,13 +300,14 @@ class Lists:
         return ListPage(list(accesses), accesses, {}, None, len(found) > part.limit, self._facts.revision)
 
     def get_whole(self, wanted: Wanted, at: Instant, *, at_most: int = _ALL) -> Reached[Any] | None:
-        """All of it; None where it is made of more than `at_most` and not held yet. Raises StoreUnavailable."""
+        """All of it; None where it has more than `at_most`, or shows to while it is made, and is not held yet.
+        Raises StoreUnavailable."""
         kept = self._find(wanted, at)
         if kept is None or kept.held is None:
             with self._present.reading():
                 self._facts.catch_up_in_reading()
                 try:
-                    kept = self._get(wanted, at, at_most)
+                    kept = self._get(wanted, at, at_most * _REASONS)
                 except TooLong:
                     return None
                 if len(kept) > at_most:
