@@ -189,12 +189,13 @@ class OrganizationBook:
         limit: int | None = None,
     ) -> Mapping[EntityRef, Access]:
         """What the user reaches, ordered by type and id: all of it, or what comes `after` one, or at most `limit`."""
+        require_part(0, limit)
         place = None if after is None else EntityRef(*after)
         if as_of is None and self._caller.is_system:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
             )
-            return self._part_of(question, place, limit)
+            return self._listed(question, place, limit)
         with self._reading(as_of) as reading:
             found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
             return _part(found, place, limit)
@@ -210,10 +211,11 @@ class OrganizationBook:
         limit: int | None = None,
     ) -> Mapping[str, Access]:
         """Who reaches the entity, ordered by id: all of them, or who come `after` one, or at most `limit`."""
+        require_part(0, limit)
         ref = EntityRef(entity_type, entity_id)
         if as_of is None and self._caller.is_system:
             question = asking.users_of(self._desk, SYSTEM_ASKER, ref, access_level=access_level)
-            return self._part_of(question, after, limit)
+            return self._listed(question, after, limit)
         with self._reading(as_of) as reading:
             return _part(decisions.users_of(reading, ref, access_level=access_level), after, limit)
 
@@ -504,8 +506,7 @@ class OrganizationBook:
         self._desk.vocabulary.entity_type(entity_type)
         with self._reading() as reading:
             part = entity_lists.Part(skip=skip, limit=limit)
-            found = entity_lists.list_entities(reading, entity_type, part, *entity_lists.searched(search, "name"))
-            return Page(found.items, found.total, found.has_more)
+            return entity_lists.list_entities(reading, entity_type, part, *entity_lists.searched(search, "name"))
 
     @again_if_aborted
     def archive_entity(self, entity_type: str, entity_id: str) -> EntityView:
@@ -537,8 +538,7 @@ class OrganizationBook:
         """The number of changes, after checking the hash chain. Raises TamperedHistory."""
         return verify(self._desk.store, self.id)
 
-    def _part_of(self, question: asking.ListQuestion, after: Any, limit: int | None) -> Mapping[Any, Access]:
-        require_part(0, limit)
+    def _listed(self, question: asking.ListQuestion, after: Any, limit: int | None) -> Mapping[Any, Access]:
         if limit is None or limit > asking.MAX_PART:
             return _part(asking.get_list(self._desk, self.id, question), after, limit)
         return asking.get_part(self._desk, self.id, question, lists.Part(after, 0, limit))
@@ -549,7 +549,6 @@ class OrganizationBook:
 
 def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None) -> Mapping[Place, Access]:
     """So many that come after the place, of a list in order."""
-    require_part(0, limit)
     if after is None and limit is None:
         return found
     following = (item for item in found.items() if after is None or item[0] > after)

@@ -307,7 +307,7 @@ class Lists:
             with self._present.reading():
                 self._facts.catch_up_in_reading()
                 try:
-                    kept = self._get(wanted, at, at_most * _REASONS)
+                    kept = self._get(wanted, at, min(at_most * _REASONS, _ALL))
                 except TooLong:
                     return None
                 if len(kept) > at_most:

@@ -11,7 +11,7 @@ from grantbook.engine import sight
 from grantbook.model.facts import Entity
 from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE
-from grantbook.service import gates
+from grantbook.service import gates, listing
 from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading
 from grantbook.service.values import optional_text
@@ -30,13 +30,10 @@ class Part:
     order: Order = OLDEST_FIRST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Some entities in order, how many there are in all, and whether more follow."""
+@dataclass(frozen=True, slots=True)
+class Page(listing.Page[Entity]):
+    """Some entities, and the order that they are in."""
 
-    items: list[Entity]
-    total: int
-    has_more: bool
     order: Order = OLDEST_FIRST
 
     @property
