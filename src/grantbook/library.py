@@ -14,7 +14,7 @@ user's rights and no more. Each call is one transaction. Times are aware datetim
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
@@ -51,7 +51,7 @@ from grantbook.service import (
 from grantbook.service.admission import SYSTEM_ASKER
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.departments import DepartmentView
-from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, again_if_aborted
+from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing, again_if_aborted
 from grantbook.service.entities import EntityView
 from grantbook.service.grants import NewGrant
 from grantbook.service.listing import Page, require_part
@@ -126,8 +126,8 @@ class Grantbook:
 
 
 class OrganizationBook:
-    """One organization, for one caller. Errors are those of `grantbook.model.errors`; their `details` name the field or
-    the ids that they are about."""
+    """One organization, for one caller, who is looked at for each call: OrganizationAccessDenied for who is no active
+    member any more. Errors are those of `grantbook.model.errors`; their `details` name the field or the ids."""
 
     def __init__(self, desk: Desk, caller: Caller, organization: Organization, owner_id: str) -> None:
         self._desk = desk
@@ -241,13 +241,13 @@ class OrganizationBook:
             expires_at=_instant("expires_at", expires_at),
             reason=reason,
         )
-        with self._desk.writing(self.id, self._caller, reason=reason) as writing:
+        with self._writing(reason) as writing:
             return grants.create(writing, EntityRef(entity_type, entity_id), new)[0]
 
     @again_if_aborted
     def create_grants(self, entity_type: str, entity_id: str, new: Sequence[NewGrant]) -> list[Grant]:
         """Up to 1,000 grants on one entity, all or none, in order. Their times are instants, see `NewGrant`."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return grants.create_bulk(writing, EntityRef(entity_type, entity_id), new)
 
     @again_if_aborted
@@ -260,7 +260,7 @@ class OrganizationBook:
         expires_at: datetime | UnsetType | None = UNSET,
     ) -> Grant:
         """Another level or window for a grant: what is not given stays, and None is from now on, or until revoked."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return grants.update(
                 writing,
                 grant_id,
@@ -272,7 +272,7 @@ class OrganizationBook:
     @again_if_aborted
     def revoke_grant(self, grant_id: str) -> None:
         """End a grant; its history stays."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             grants.revoke(writing, grant_id)
 
     def list_grants(
@@ -307,20 +307,20 @@ class OrganizationBook:
     @again_if_aborted
     def replace_rule_permissions(self, rule_id: str, wanted: Sequence[Permission]) -> list[Grant]:
         """Exactly these from now on, atomically."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return rule_permissions.replace_permissions(writing, rule_id, wanted)
 
     @again_if_aborted
     def grant_rule_permission(self, rule_id: str, target: Named, access_level: str) -> Grant:
         """Give a level or raise it. Raises GrantWouldBeDemoted for a lower one."""
         wanted = Permission(target=Principal(*target), access_level=access_level)
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return rule_permissions.grant_permission(writing, rule_id, wanted)
 
     @again_if_aborted
     def revoke_rule_permission(self, rule_id: str, target: Named) -> None:
         """Take a target's grant away."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             rule_permissions.revoke_permission(writing, rule_id, Principal(*target))
 
     # The directory
@@ -337,7 +337,7 @@ class OrganizationBook:
         is_active: bool = False,
     ) -> MemberView:
         """A new member: pending, without access, or active at once."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return members.invite(
                 writing,
                 email=email,
@@ -374,20 +374,20 @@ class OrganizationBook:
         self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
     ) -> MemberView:
         """Exactly these roles and departments from now on."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return members.update_memberships(writing, user_id, role_ids=role_ids, department_ids=department_ids)
 
     @again_if_aborted
     def set_member_state(self, user_id: str, state: str) -> MemberView:
         """`active` or `deactivated`. Raises ValidationFailed(state)."""
         one_of("state", state, ("active", "deactivated"))
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return members.set_state(writing, user_id, state)
 
     @again_if_aborted
     def remove_member(self, user_id: str) -> None:
         """The member goes, with memberships, keys and the grants that name them."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             members.remove(writing, user_id)
 
     @again_if_aborted
@@ -400,7 +400,7 @@ class OrganizationBook:
         department_id: str | None = None,
     ) -> Department:
         """A department, at the top or below another."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return departments.create(
                 writing, name=name, description=description, parent_id=parent_id, department_id=department_id
             )
@@ -413,7 +413,7 @@ class OrganizationBook:
     @again_if_aborted
     def delete_department(self, department_id: str) -> None:
         """The department goes, with its memberships and the grants that name it."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             departments.delete(writing, department_id)
 
     @again_if_aborted
@@ -426,7 +426,7 @@ class OrganizationBook:
         role_id: str | None = None,
     ) -> Role:
         """A custom role."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return roles.create(writing, name=name, description=description, capabilities=capabilities, role_id=role_id)
 
     def list_roles(self) -> list[Role]:
@@ -437,7 +437,7 @@ class OrganizationBook:
     @again_if_aborted
     def delete_role(self, role_id: str) -> None:
         """The role goes, with its assignments and the grants that name it."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             roles.delete(writing, role_id)
 
     @again_if_aborted
@@ -445,7 +445,7 @@ class OrganizationBook:
         self, user_id: str, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | None = None
     ) -> str:
         """The secret of a new key that acts as the user; only its digest is kept."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             chosen = None if scopes is None else tuple(scopes)
             return keys.create(
                 writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant("expires_at", expires_at)
@@ -460,7 +460,7 @@ class OrganizationBook:
     @again_if_aborted
     def delete_api_key(self, key_id: str) -> None:
         """The key ends at once; its history stays."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             keys.delete(writing, key_id)
 
     # Entities
@@ -480,7 +480,7 @@ class OrganizationBook:
     ) -> EntityView:
         """The entity as the application that keeps it says it is, made or updated: in exactly these containers, listed
         for exactly these targets. An access mode that is not named stays, and so do attributes."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             draft = entities.Draft(
                 ref=gates.entity_ref(writing, entity_type, entity_id),
                 name=name,
@@ -511,40 +511,55 @@ class OrganizationBook:
     @again_if_aborted
     def archive_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """All access ends; the grants stay for the day it comes back."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return entities.set_status(writing, EntityRef(entity_type, entity_id), "archived")
 
     @again_if_aborted
     def unarchive_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """Bring an archived entity back."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             return entities.set_status(writing, EntityRef(entity_type, entity_id), "active")
 
     @again_if_aborted
     def delete_entity(self, entity_type: str, entity_id: str) -> None:
         """The entity goes, with its grants."""
-        with self._desk.writing(self.id, self._caller) as writing:
+        with self._writing() as writing:
             entities.delete(writing, EntityRef(entity_type, entity_id))
 
     # History
 
     def changes(self, *, after_revision: int = 0) -> Iterator[Change]:
         """Every change after a revision, oldest first. For the system, or with `view_audit_log`."""
-        with self._reading() as reading:
-            gates.require_capability(reading, "view_audit_log")
+        self._require_history()
         return self._desk.store.changes(self.id, after=after_revision)
 
     def verify(self) -> int:
-        """The number of changes, after checking the hash chain. Raises TamperedHistory."""
+        """The number of changes, after checking the hash chain. For whom `changes` is. Raises TamperedHistory."""
+        self._require_history()
         return verify(self._desk.store, self.id)
+
+    def _require_history(self) -> None:
+        with self._reading() as reading:
+            gates.require_capability(reading, "view_audit_log")
 
     def _listed(self, question: asking.ListQuestion, after: Any, limit: int | None) -> Mapping[Any, Access]:
         if limit is None or limit > asking.MAX_PART:
             return _part(asking.get_list(self._desk, self.id, question), after, limit)
         return asking.get_part(self._desk, self.id, question, lists.Part(after, 0, limit))
 
-    def _reading(self, as_of: datetime | None = None) -> AbstractContextManager[Reading]:
-        return self._desk.reading(self.id, self._caller, as_of=_instant("as_of", as_of))
+    @contextmanager
+    def _reading(self, as_of: datetime | None = None) -> Iterator[Reading]:
+        """Raises OrganizationAccessDenied for a caller who is no member any more."""
+        with self._desk.reading(self.id, self._caller, as_of=_instant("as_of", as_of)) as reading:
+            gates.require_membership(reading)
+            yield reading
+
+    @contextmanager
+    def _writing(self, reason: str | None = None) -> Iterator[Writing]:
+        """Raises as `_reading`."""
+        with self._desk.writing(self.id, self._caller, reason=reason) as writing:
+            gates.require_membership(writing)
+            yield writing
 
 
 def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None) -> Mapping[Place, Access]:

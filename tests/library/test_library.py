@@ -353,14 +353,48 @@ def test_a_user_may_what_the_user_may(book: Grantbook, acme: OrganizationBook) -
     bob = book.organization(acme.id, acting_as="usr_bob")
     with pytest.raises(PermissionDenied):
         bob.create_grant(*BOT, ("user", "usr_bob"), "admin")
-    with pytest.raises(PermissionDenied):
-        bob.changes()
+    for history in (bob.changes, bob.verify):
+        with pytest.raises(PermissionDenied):
+            history()
     grant = acme.create_grant(*BOT, ("user", "usr_bob"), "admin")
     given = bob.create_grant(*BOT, ("user", "usr_eve"), "read")
     assert (grant.granted_by, given.granted_by) == ("system", "usr_bob")
     acme.set_member_state("usr_bob", "deactivated")
     with pytest.raises(GrantbookError):
         bob.revoke_grant(given.id)
+
+
+@pytest.mark.parametrize("how", ["deactivated", "removed"])
+def test_who_is_no_member_any_more_may_nothing(book: Grantbook, acme: OrganizationBook, how: str) -> None:
+    """Also where the book was opened before."""
+    eve = book.organization(acme.id, acting_as="usr_eve")
+    assert eve.list_members().total == 3
+    if how == "removed":
+        acme.remove_member("usr_eve")
+    else:
+        acme.set_member_state("usr_eve", "deactivated")
+    question = Check(user_id="usr_eve", access_level="read", entity=EntityRef(*BOT))
+    calls: list[Callable[[], object]] = [
+        lambda: eve.check("usr_eve", "read", *BOT),
+        lambda: eve.check_many([question]),
+        lambda: eve.explain("usr_eve", "read", *BOT, as_of=TIME),
+        lambda: eve.entities_of("usr_eve", limit=1),
+        lambda: eve.users_of(*BOT),
+        eve.list_grants,
+        eve.list_members,
+        lambda: eve.get_member("usr_bob"),
+        eve.list_departments,
+        eve.list_roles,
+        eve.list_api_keys,
+        lambda: eve.list_entities(ASSISTANT),
+        eve.changes,
+        eve.verify,
+        lambda: eve.create_api_key("usr_eve", "key"),
+        lambda: eve.create_department("Mine"),
+    ]
+    for call in calls:
+        with pytest.raises(OrganizationAccessDenied):
+            call()
 
 
 def test_permissions_on_a_rule(acme: OrganizationBook) -> None:
