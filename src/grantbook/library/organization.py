@@ -1,143 +1,52 @@
-"""The book inside a Python application: the same use-cases as the server, in process and synchronous.
+"""The book of one organization, inside a Python application."""
 
-    from grantbook import Grantbook
-
-    with Grantbook("sqlite:///grants.db") as book:
-        acme = book.create_organization("Acme", owner_email="ada@acme.example")
-        acme.register_entity("assistant", "asst_helpdesk", name="Help desk", owner=("user", acme.owner_id))
-        bob = acme.invite_member("bob@acme.example", is_active=True)
-        acme.create_grant("assistant", "asst_helpdesk", ("user", bob.member.user_id), "read")
-        acme.check(bob.member.user_id, "read", "assistant", "asst_helpdesk").allowed
-
-The application is trusted: it acts as the system, unless it asks for a book `acting_as` a user, who then has that
-user's rights and no more. Each call is one transaction. Times are aware datetimes; an answer shows instants.
-"""
-
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
 from grantbook.engine import lists
 from grantbook.engine.lists import Place
 from grantbook.engine.organization_facts import TooMuchToLoad
-from grantbook.model import ids
+from grantbook.library.directory import Directory, instant_of
 from grantbook.model.errors import GrantbookError, ValidationFailed
-from grantbook.model.facts import ApiKey, Department, Entity, EntityRef, Grant, Organization, Principal, Role
-from grantbook.model.ids import new_id
-from grantbook.model.instants import Clock, Instant, from_datetime
-from grantbook.model.limits import DEFAULT_CACHE_MB, DEFAULT_PAGE, MEBIBYTE
+from grantbook.model.facts import Entity, EntityRef, Grant, Principal
+from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.model.resolution import Access
-from grantbook.service import (
-    asking,
-    decisions,
-    departments,
-    entities,
-    entity_lists,
-    gates,
-    grants,
-    keys,
-    member_lists,
-    members,
-    organizations,
-    roles,
-    rule_permissions,
-)
+from grantbook.service import asking, decisions, entities, entity_lists, gates, grants, organizations, rule_permissions
 from grantbook.service.admission import SYSTEM_ASKER
 from grantbook.service.decisions import Check, Decision
-from grantbook.service.departments import DepartmentView
-from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing, again_if_aborted
+from grantbook.service.desk import again_if_aborted
 from grantbook.service.entities import EntityView
 from grantbook.service.grants import NewGrant
 from grantbook.service.listing import Page, require_part
-from grantbook.service.members import MemberView
 from grantbook.service.rule_permissions import Permission
-from grantbook.service.values import one_of
 from grantbook.store.history import verify
 from grantbook.store.port import Change
 
 Named = tuple[str, str]
+"""The type and the id of somebody or something."""
 
 
-class Grantbook:
-    """A book of grants in a database: `sqlite:///path`, or `memory:` for a trial that nothing outlives.
-
-    Facts that decide about access are kept in memory, in at most about `cache_mb` MiB; 0 keeps none, and the answers
-    are the same. Safe to share between threads. Raises ConfigurationError for a database that cannot be used; and
-    everything does in a process that was forked since, which opens a book of its own.
-    """
-
-    def __init__(
-        self,
-        database: str = "sqlite:///grantbook.db",
-        *,
-        vocabulary_file: str | None = None,
-        cache_mb: int = DEFAULT_CACHE_MB,
-        clock: Clock = system_clock,
-    ) -> None:
-        self.desk: Desk = open_desk(
-            database, vocabulary=load_vocabulary(vocabulary_file), clock=clock, cache_bytes=cache_mb * MEBIBYTE
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the database."""
-        self.desk.close()
-
-    @again_if_aborted
-    def create_organization(
-        self,
-        name: str,
-        *,
-        owner_email: str,
-        owner_name: str | None = None,
-        owner_id: str | None = None,
-        organization_id: str | None = None,
-    ) -> "OrganizationBook":
-        """A new organization with its owner and base roles. Raises ValidationFailed, Conflict(organization_id)."""
-        chosen = organization_id or new_id(ids.ORGANIZATION, self.desk.random)
-        with self.desk.writing(chosen, SYSTEM) as writing:
-            organizations.found(writing, name=name, owner_email=owner_email, owner_name=owner_name, owner_id=owner_id)
-        return self.organization(chosen)
-
-    def organization(self, organization_id: str, *, acting_as: str | None = None) -> "OrganizationBook":
-        """The book of one organization. Raises OrganizationAccessDenied where there is none, or for a non-member."""
-        caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
-        with self.desk.reading(organization_id, caller) as reading:
-            organization = organizations.get_organization(reading)
-            owner_id = organizations.owner_of(reading)
-        return OrganizationBook(self.desk, caller, organization, owner_id or "")
-
-    def organization_ids(self) -> list[str]:
-        """Every organization in the database, in order."""
-        return self.desk.store.organization_ids()
-
-
-class OrganizationBook:
+class OrganizationBook(Directory):
     """One organization, for one caller, who is looked at for each call: OrganizationAccessDenied for who is no active
     member any more. Errors are those of `grantbook.model.errors`; their `details` name the field or the ids."""
 
-    def __init__(self, desk: Desk, caller: Caller, organization: Organization, owner_id: str) -> None:
-        self._desk = desk
-        self._caller = caller
-        self.organization = organization
-        self.owner_id = owner_id
+    # The organization
 
-    @property
-    def id(self) -> str:
-        return self.organization.id
+    @again_if_aborted
+    def rename(self, name: str) -> None:
+        """Another name for the organization."""
+        with self._writing() as writing:
+            self.organization = organizations.update(writing, name=name, attributes={}).organization
+
+    @again_if_aborted
+    def delete(self) -> None:
+        """The organization ends for everybody, from now on; its book stays."""
+        with self._writing() as writing:
+            organizations.delete(writing)
 
     # Decisions
 
@@ -190,7 +99,7 @@ class OrganizationBook:
     ) -> Mapping[EntityRef, Access]:
         """What the user reaches, ordered by type and id: all of it, or what comes `after` one, or at most `limit`."""
         require_part(0, limit)
-        place = None if after is None else EntityRef(*after)
+        place = None if after is None else EntityRef(*_pair("after", after))
         if as_of is None and self._caller.is_system:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
@@ -235,10 +144,10 @@ class OrganizationBook:
     ) -> Grant:
         """The grant, made or already there. Raises GrantAlreadyExists when the level or window differs."""
         new = NewGrant(
-            grantee=Principal(*grantee),
+            grantee=Principal(*_pair("grantee", grantee)),
             access_level=access_level,
-            starts_at=_instant("starts_at", starts_at),
-            expires_at=_instant("expires_at", expires_at),
+            starts_at=instant_of("starts_at", starts_at),
+            expires_at=instant_of("expires_at", expires_at),
             reason=reason,
         )
         with self._writing(reason) as writing:
@@ -265,8 +174,8 @@ class OrganizationBook:
                 writing,
                 grant_id,
                 access_level,
-                starts_at=UNSET if starts_at is UNSET else _instant("starts_at", starts_at),
-                expires_at=UNSET if expires_at is UNSET else _instant("expires_at", expires_at),
+                starts_at=UNSET if starts_at is UNSET else instant_of("starts_at", starts_at),
+                expires_at=UNSET if expires_at is UNSET else instant_of("expires_at", expires_at),
             )
 
     @again_if_aborted
@@ -313,7 +222,7 @@ class OrganizationBook:
     @again_if_aborted
     def grant_rule_permission(self, rule_id: str, target: Named, access_level: str) -> Grant:
         """Give a level or raise it. Raises GrantWouldBeDemoted for a lower one."""
-        wanted = Permission(target=Principal(*target), access_level=access_level)
+        wanted = Permission(target=Principal(*_pair("target", target)), access_level=access_level)
         with self._writing() as writing:
             return rule_permissions.grant_permission(writing, rule_id, wanted)
 
@@ -321,147 +230,7 @@ class OrganizationBook:
     def revoke_rule_permission(self, rule_id: str, target: Named) -> None:
         """Take a target's grant away."""
         with self._writing() as writing:
-            rule_permissions.revoke_permission(writing, rule_id, Principal(*target))
-
-    # The directory
-
-    @again_if_aborted
-    def invite_member(
-        self,
-        email: str,
-        *,
-        full_name: str | None = None,
-        user_id: str | None = None,
-        role_ids: Collection[str] = (),
-        department_ids: Collection[str] = (),
-        is_active: bool = False,
-    ) -> MemberView:
-        """A new member: pending, without access, or active at once."""
-        with self._writing() as writing:
-            return members.invite(
-                writing,
-                email=email,
-                full_name=full_name,
-                role_ids=role_ids,
-                department_ids=department_ids,
-                is_active=is_active,
-                user_id=user_id,
-            )
-
-    def get_member(self, user_id: str) -> MemberView:
-        """A member with roles and departments."""
-        with self._reading() as reading:
-            return members.view(reading, user_id)
-
-    def list_members(
-        self,
-        *,
-        search: str | None = None,
-        role_id: str | None = None,
-        state: str | None = None,
-        skip: int = 0,
-        limit: int = DEFAULT_PAGE,
-    ) -> Page[MemberView]:
-        """A page of the members, oldest first: whose name or address contains the text, who have the role, who are in
-        the state. Without a state those who are deactivated are there too."""
-        require_part(skip, limit)
-        wanted = member_lists.Wanted(search=search, role_id=role_id, state=state, with_deactivated=True)
-        with self._reading() as reading:
-            return member_lists.list_members(reading, wanted, skip=skip, limit=limit)
-
-    @again_if_aborted
-    def update_memberships(
-        self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
-    ) -> MemberView:
-        """Exactly these roles and departments from now on."""
-        with self._writing() as writing:
-            return members.update_memberships(writing, user_id, role_ids=role_ids, department_ids=department_ids)
-
-    @again_if_aborted
-    def set_member_state(self, user_id: str, state: str) -> MemberView:
-        """`active` or `deactivated`. Raises ValidationFailed(state)."""
-        one_of("state", state, ("active", "deactivated"))
-        with self._writing() as writing:
-            return members.set_state(writing, user_id, state)
-
-    @again_if_aborted
-    def remove_member(self, user_id: str) -> None:
-        """The member goes, with memberships, keys and the grants that name them."""
-        with self._writing() as writing:
-            members.remove(writing, user_id)
-
-    @again_if_aborted
-    def create_department(
-        self,
-        name: str,
-        *,
-        parent_id: str | None = None,
-        description: str | None = None,
-        department_id: str | None = None,
-    ) -> Department:
-        """A department, at the top or below another."""
-        with self._writing() as writing:
-            return departments.create(
-                writing, name=name, description=description, parent_id=parent_id, department_id=department_id
-            )
-
-    def list_departments(self) -> list[DepartmentView]:
-        """Every department, oldest first, with the names from the root down to it. Raises LimitExceeded."""
-        with self._reading() as reading:
-            return departments.list_departments(reading)
-
-    @again_if_aborted
-    def delete_department(self, department_id: str) -> None:
-        """The department goes, with its memberships and the grants that name it."""
-        with self._writing() as writing:
-            departments.delete(writing, department_id)
-
-    @again_if_aborted
-    def create_role(
-        self,
-        name: str,
-        *,
-        capabilities: Collection[str] = (),
-        description: str | None = None,
-        role_id: str | None = None,
-    ) -> Role:
-        """A custom role."""
-        with self._writing() as writing:
-            return roles.create(writing, name=name, description=description, capabilities=capabilities, role_id=role_id)
-
-    def list_roles(self) -> list[Role]:
-        """Every role, oldest first, the base roles too. Raises LimitExceeded."""
-        with self._reading() as reading:
-            return [role for role, _ in roles.list_roles(reading)]
-
-    @again_if_aborted
-    def delete_role(self, role_id: str) -> None:
-        """The role goes, with its assignments and the grants that name it."""
-        with self._writing() as writing:
-            roles.delete(writing, role_id)
-
-    @again_if_aborted
-    def create_api_key(
-        self, user_id: str, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | None = None
-    ) -> str:
-        """The secret of a new key that acts as the user; only its digest is kept."""
-        with self._writing() as writing:
-            chosen = None if scopes is None else tuple(scopes)
-            return keys.create(
-                writing, user_id=user_id, name=name, scopes=chosen, expires_at=_instant("expires_at", expires_at)
-            )[1]
-
-    def list_api_keys(self, *, skip: int = 0, limit: int = DEFAULT_PAGE) -> Page[ApiKey]:
-        """A page of the keys, oldest first: the caller's own, or with `manage_api_keys` all of them."""
-        require_part(skip, limit)
-        with self._reading() as reading:
-            return keys.list_keys(reading, skip=skip, limit=limit)
-
-    @again_if_aborted
-    def delete_api_key(self, key_id: str) -> None:
-        """The key ends at once; its history stays."""
-        with self._writing() as writing:
-            keys.delete(writing, key_id)
+            rule_permissions.revoke_permission(writing, rule_id, Principal(*_pair("target", target)))
 
     # Entities
 
@@ -484,11 +253,11 @@ class OrganizationBook:
             draft = entities.Draft(
                 ref=gates.entity_ref(writing, entity_type, entity_id),
                 name=name,
-                owner=Principal(*owner),
+                owner=Principal(*_pair("owner", owner)),
                 access_mode=access_mode,
                 targets=access_target_ids,
                 attributes=attributes,
-                containers=[EntityRef(*container) for container in containers],
+                containers=[EntityRef(*_pair("containers", container)) for container in containers],
             )
             return entities.register(writing, draft)[0]
 
@@ -547,20 +316,6 @@ class OrganizationBook:
             return _part(asking.get_list(self._desk, self.id, question), after, limit)
         return asking.get_part(self._desk, self.id, question, lists.Part(after, 0, limit))
 
-    @contextmanager
-    def _reading(self, as_of: datetime | None = None) -> Iterator[Reading]:
-        """Raises OrganizationAccessDenied for a caller who is no member any more."""
-        with self._desk.reading(self.id, self._caller, as_of=_instant("as_of", as_of)) as reading:
-            gates.require_membership(reading)
-            yield reading
-
-    @contextmanager
-    def _writing(self, reason: str | None = None) -> Iterator[Writing]:
-        """Raises as `_reading`."""
-        with self._desk.writing(self.id, self._caller, reason=reason) as writing:
-            gates.require_membership(writing)
-            yield writing
-
 
 def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None) -> Mapping[Place, Access]:
     """So many that come after the place, of a list in order."""
@@ -570,10 +325,8 @@ def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None)
     return dict(islice(following, limit))
 
 
-def _instant(field: str, value: datetime | None) -> Instant | None:
-    """Raises ValidationFailed(field) for what is no time, or has no zone: it would be a guess."""
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ValidationFailed(field, f"{field} must be a datetime with a time zone, such as datetime.now(UTC)")
-    return from_datetime(value)
+def _pair(field: str, value: Named) -> Named:
+    """Raises ValidationFailed(field) for what is no type with an id: a text would be taken apart into letters."""
+    if isinstance(value, str) or len(value) != 2:
+        raise ValidationFailed(field, f'{field} must be a type and an id, such as ("user", "usr_1")')
+    return value

@@ -1,0 +1,34 @@
+"""What the tests of the library share."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from grantbook import OrganizationBook
+from grantbook.model.instants import Instant, from_datetime
+from tests import postgres
+
+ASSISTANT, RULE, STORE, SLICE = "assistant", "rule", "vector_store", "knowledge_slice"
+BOT = (ASSISTANT, "asst_bot")
+DATABASES: Final[dict[str, Callable[[Path], str]]] = {
+    "memory": lambda _: "memory:",
+    "sqlite": lambda directory: f"sqlite:///{directory}/book.db",
+    "postgres": lambda _: postgres.empty_database(),
+}
+TIME: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class Watch:
+    """A clock that goes on by a microsecond whenever it is looked at, so that what is made later is later."""
+
+    def __init__(self) -> None:
+        self.now = TIME
+
+    def __call__(self) -> Instant:
+        self.now += timedelta(microseconds=1)
+        return from_datetime(self.now)
+
+
+def may(acme: OrganizationBook, user_id: str, level: str = "read", entity: tuple[str, str] = BOT, **when: Any) -> bool:
+    return acme.check(user_id, level, *entity, **when).allowed
