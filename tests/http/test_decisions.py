@@ -117,6 +117,16 @@ def test_a_batch_has_1_to_10000_checks(office: Office) -> None:
     assert error_of(office.batch(*[longest] * (MAX_BATCH_CHECKS + 1)), 422)["details"]["field"] == "checks"
 
 
+@pytest.mark.parametrize("odd", ["almost", {}, {"at_least": 3}, {"at_least": ""}, ["full"], 1])
+def test_a_consistency_that_is_none_is_named_so(office: Office, odd: Any) -> None:
+    answer = office.client.post(f"{office.tenant.path}/access/check", json={**office.question, "consistency": odd})
+    details = error_of(answer, 422)["details"]
+    assert (details["field"], details["message"]) == (
+        "consistency",
+        'consistency: must be "full" or {"at_least": TOKEN}',
+    )
+
+
 def test_a_malformed_check_spoils_the_batch(office: Office) -> None:
     """What is no question at all is an error of the request, named by its place."""
     answer = office.batch(office.question, {**office.question, "entity_id": 7})

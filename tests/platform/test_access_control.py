@@ -140,7 +140,7 @@ def test_bulk_create_grants_is_all_or_nothing(sdk: Aitronos, clerk: Aitronos, ho
         bulk(sdk, house, good, ("user", "usr_gone", "read"))
     with refused(422, "VALIDATION_ERROR", field="grants.2"):
         bulk(sdk, house, good, ("user", house.user, "read"), good)
-    with refused(422, "VALIDATION_ERROR", field="access_level"):
+    with refused(422, "VALIDATION_ERROR", field="grants.1.access_level"):
         bulk(sdk, house, good, ("user", house.user, "godlike"))
     with refused(422, "VALIDATION_ERROR", field="grants"):
         bulk(sdk, house)

@@ -56,6 +56,12 @@ def test_create_api_key_refuses_what_does_not_make_sense(sdk: Aitronos, tenant: 
             make(sdk, tenant, **values)
 
 
+@pytest.mark.parametrize("odd", ["4102444800", 4102444800, "2100-01-01T00:00:00", "soon"])
+def test_a_key_ends_at_a_time_that_is_written_as_one(client_of: httpx.Client, tenant: Tenant, odd: Any) -> None:
+    answer = client_of.post(f"{tenant.path}/api-keys", json={"key_name": "x", "expires_at": odd})
+    assert error_of(answer, 422)["details"]["field"] == "expires_at"
+
+
 def test_create_api_key_gives_no_more_than_the_caller_has(connect: Connect, tenant: Tenant) -> None:
     narrow = connect(tenant.key(tenant.owner.user_id, scopes=("write",)))
     with refused(403, "INSUFFICIENT_PERMISSIONS", scope="read"):
@@ -126,8 +132,7 @@ def test_update_api_key(sdk: Aitronos, connect: Connect, tenant: Tenant) -> None
     assert (reset.key_name, reset.scopes, reset.expires_at, reset.usage_limit_chf) == ("other", None, None, None)
     with refused(404, "RESOURCE_NOT_FOUND"):
         sdk.api_keys.update_api_key(tenant.organization_id, "ak_none", key_name="x")
-    with refused(422, "VALIDATION_ERROR", field="key_name"):
-        sdk.api_keys.update_api_key(tenant.organization_id, made.id, key_name=None)
+    assert sdk.api_keys.update_api_key(tenant.organization_id, made.id, key_name=None).key_name == "other"
 
 
 def test_deactivate_and_activate_api_key(sdk: Aitronos, connect: Connect, tenant: Tenant) -> None:

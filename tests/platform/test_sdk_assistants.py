@@ -8,6 +8,7 @@ from aitronos import Aitronos
 from aitronos.types import AssistantResponse
 
 from grantbook.model.facts import EntityRef
+from tests.http.envelope import error_of
 from tests.platform.conftest import Connect
 from tests.platform.house import ASSISTANT, House
 from tests.platform.refusals import ONCE, refused
@@ -90,6 +91,17 @@ def test_the_organization_of_query_and_body_must_be_one_that_the_key_opens(
     ):
         with refused(403, "ORGANIZATION_ACCESS_DENIED", organization_id=house.id):
             call()
+
+
+def test_the_older_sdk_names_the_organization_in_the_body_alone(server: Server, tenant: Tenant) -> None:
+    body = {"name": "Clerk", "organization_id": tenant.organization_id}
+    with server.client(tenant.owner.secret) as client:
+        made = client.post("/v1/assistants", json=body)
+        assert (made.status_code, made.json()["organization_id"]) == (201, tenant.organization_id)
+        refused = client.post("/v1/assistants", json={**body, "organization_id": "org_other"})
+        error_of(refused, 403, "ORGANIZATION_ACCESS_DENIED")
+    with server.client(Tenant.found(tenant.desk).owner.secret) as client:
+        error_of(client.post("/v1/assistants", json=body), 403, "ORGANIZATION_ACCESS_DENIED")
 
 
 def test_every_field_of_the_sdk_is_taken_and_an_unknown_one_refused(

@@ -99,6 +99,15 @@ def test_create_and_get_slice(sdk: Aitronos, clerk: Aitronos, house: House) -> N
         clerk.knowledge.create_slice(house.id, name="X", owner_type="user", owner_id=house.clerk.user_id)
 
 
+def test_targets_are_ignored_for_a_mode_that_lists_nobody(sdk: Aitronos, house: House) -> None:
+    owned = {"name": "T", "owner_type": "user", "owner_id": house.tenant.owner.user_id}
+    for mode in ("organization", "public"):
+        made = sdk.knowledge.create_slice(house.id, **owned, access_mode=mode, access_target_ids=[house.user])
+        assert (made.access_mode, made.access_target_ids) == (mode, [])
+    made = sdk.knowledge.create_slice(house.id, **owned, access_mode="private", access_target_ids=[house.user])
+    assert made.access_target_ids == [house.user]
+
+
 def test_update_slice(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
     made = make_slice(sdk, house.tenant, description="Old")
     changed = sdk.knowledge.update_slice(house.id, made.id, name="New")
@@ -178,7 +187,7 @@ def test_composites(sdk: Aitronos, clerk: Aitronos, house: House) -> None:
         sdk.knowledge.update_composite(house.id, house.slice.id, name="No composite")
     with refused(404, "RESOURCE_NOT_FOUND", entity_id="kslice_gone"):
         sdk.knowledge.update_composite(house.id, made.id, member_slice_ids=["kslice_gone"])
-    with refused(422, "VALIDATION_ERROR", field="containers"):
+    with refused(422, "VALIDATION_ERROR", field="member_slice_ids"):
         sdk.knowledge.update_composite(house.id, made.id, member_slice_ids=[made.id])
     with refused(422, "VALIDATION_ERROR", field="member_slice_ids.1"):
         sdk.knowledge.update_composite(house.id, made.id, member_slice_ids=[other.id, other.id])

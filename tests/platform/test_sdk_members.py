@@ -287,6 +287,12 @@ def test_list_members_pages_and_filters(sdk: Aitronos, clerk: Aitronos, house: H
     assert ids(sort_column="status") == sorted(everybody, key=lambda id_: (id_ == pending, id_))
 
 
+def test_list_members_takes_what_is_none_for_left_out(sdk: Aitronos, house: House) -> None:
+    left_out = sdk.crew_management_members.list_members(house.id)
+    assert sdk.crew_management_members.list_members(house.id, skip=None, take=None) == left_out
+    assert (left_out.skip, left_out.take) == (0, 20)
+
+
 def test_list_members_refuses(sdk: Aitronos, outsider: Aitronos, house: House) -> None:
     for field, odd in (("take", 501), ("take", 0), ("skip", -1), ("sort_direction", "up"), ("sort_column", "role")):
         with refused(422, "VALIDATION_ERROR", field=field):

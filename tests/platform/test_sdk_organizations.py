@@ -43,6 +43,13 @@ def test_list_organizations_refuses_odd_pages(sdk: Aitronos) -> None:
             sdk.organizations.list_organizations(**{field: odd})
 
 
+def test_an_organization_has_a_logo_of_some_size(sdk: Aitronos) -> None:
+    logo = "iVBORw0KGgo" * 10_000
+    assert sdk.organizations.create_organization(name="Seen", type="company", logo_image=logo).logo_image == logo
+    with refused(422, "VALIDATION_ERROR", field="logo_image"):
+        sdk.organizations.create_organization(name="Unseen", type="company", logo_image=logo * 2)
+
+
 # update_organization
 
 
@@ -202,7 +209,7 @@ def test_change_permission_preset_takes_what_it_gives_or_takes(
     assert writer.organizations.change_permission_preset(house.id, preset="controlled").preset == "controlled"
     with refused(422, "VALIDATION_ERROR", field="preset"):
         sdk.organizations.change_permission_preset(house.id, preset="anarchy")
-    with refused(422, "VALIDATION_ERROR", field="preset"):
+    with refused(422, "VALIDATION_ERROR", field="permission_preset"):
         sdk.organizations.create_organization(name="X", type="company", permission_preset="anarchy")
 
 

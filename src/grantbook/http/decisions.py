@@ -4,14 +4,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Response
 
 from grantbook.http import errors, requests, responses
 from grantbook.http.exchange import Answer, Exchanged
 from grantbook.http.paging import Paged
 from grantbook.http.platform import rendering
 from grantbook.http.routing import ORGANIZATION, documented, router
-from grantbook.model.errors import GrantbookError, ValidationFailed
+from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import EntityRef
 from grantbook.model.instants import Instant, from_datetime
 from grantbook.service import decisions, gates
@@ -52,7 +52,6 @@ def explain_access(organization_id: str, body: requests.CheckAccess, exchange: E
 @routes.get(ORGANIZATION + "/access/entities", **documented(responses.ReachedEntities), **_SCOPE)
 def list_entities(
     organization_id: str,
-    request: Request,
     exchange: Exchanged,
     paging: Paged,
     user_id: str,
@@ -61,7 +60,6 @@ def list_entities(
     as_of: AsOf = None,
 ) -> Response:
     """Entities that the user reaches, ordered by type and id."""
-    _require_known(request)
     with exchange.reading(organization_id, as_of=_moment(as_of)) as reading:
         found = decisions.entities_of(reading, user_id, entity_type=entity_type, access_level=access_level)
         part, has_more = paging.part(list(found))
@@ -75,7 +73,6 @@ def list_entities(
 @routes.get(ORGANIZATION + "/access/users", **documented(responses.ReachingUsers), **_SCOPE)
 def list_users(
     organization_id: str,
-    request: Request,
     exchange: Exchanged,
     paging: Paged,
     entity_type: str,
@@ -84,7 +81,6 @@ def list_users(
     as_of: AsOf = None,
 ) -> Response:
     """Users who reach the entity, ordered by id."""
-    _require_known(request)
     with exchange.reading(organization_id, as_of=_moment(as_of)) as reading:
         ref = gates.entity_ref(reading, entity_type, entity_id)
         found = decisions.users_of(reading, ref, access_level=access_level)
@@ -104,20 +100,6 @@ def _reading(
         as_of=_moment(body.as_of),
         at_least=body.consistency.at_least if isinstance(body.consistency, requests.AtLeast) else None,
     )
-
-
-def _require_known(request: Request) -> None:
-    """Raises ValidationFailed for a parameter that is not known: ignored, it would have widened the answer."""
-    known = _parameters_of(request.scope["route"].dependant)
-    for name in request.query_params:
-        if name not in known:
-            raise ValidationFailed(name, f"{name} is not a known parameter: these are {', '.join(sorted(known))}")
-
-
-def _parameters_of(dependant: Any) -> set[str]:
-    """What a route and all that it depends on take from the query."""
-    own = {field.alias for field in dependant.query_params}
-    return own.union(*map(_parameters_of, dependant.dependencies))
 
 
 def _moment(as_of: datetime | None) -> Instant | None:

@@ -134,18 +134,25 @@ def translate_validation(error: RequestValidationError, content_type: str) -> Gr
         if each["type"] == "json_invalid":
             what = each.get("ctx", {}).get("error", "unreadable")
             return MalformedRequest(f"Invalid JSON at character {each['loc'][-1]}: {what}")
-        place = ".".join(str(part) for part in each["loc"][1:] or each["loc"][:1])
-        field = place[:_MAX_FIELD].encode("utf-8", "replace").decode()  # a field's name is the caller's text
+        where = each["loc"]
+        is_of_list = len(where) > 1 and isinstance(where[1], int)  # a body that is a list, of which fields have no name
+        place = ".".join(str(part) for part in (where if is_of_list else where[1:] or where))
+        field = named(place)
         problems.append({"field": field, "message": _sentence(field, each, content_type)})
     first = problems[0]
     return ValidationFailed(first["field"], first["message"], errors=problems)
+
+
+def named(field: str) -> str:
+    """The name of a field, or a parameter, that may be any text of the caller's."""
+    return field[:_MAX_FIELD].encode("utf-8", "replace").decode()
 
 
 def _sentence(field: str, problem: Mapping[str, Any], content_type: str) -> str:
     if field == "body":
         if problem["type"] == "missing":
             return "a JSON body is required"
-        if "json" not in content_type:
+        if not content_type.startswith("application/json"):
             return "the body must be JSON, sent with Content-Type: application/json"
     if problem["type"] == "missing":
         return f"{field} is required"

@@ -5,7 +5,7 @@ names (403) and whether its scopes allow the route (403); only then is the body 
 then rights (403).
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256, shake_256
@@ -17,6 +17,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
+from grantbook.http.errors import named
 from grantbook.http.middleware import trace_id_of
 from grantbook.model.errors import (
     AuthenticationFailed,
@@ -278,12 +279,14 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         scope = (self.openapi_extra or {}).get("x-scope")
         is_in_query = any(field.name == ORGANIZATION_ID for field in self.dependant.query_params)
+        known = _parameters_of(self.dependant)
 
         async def guarded(request: Request) -> Response:
             organization_id = (request.query_params if is_in_query else request.path_params).get(ORGANIZATION_ID)
             if not _recall(request, organization_id):
                 await run_in_threadpool(_identify, request, organization_id)
             _admit(request, scope)
+            _require_known(request, known)
             request.state.fingerprint, request.state.idempotency_key = "", None
             if request.method in _UNSAFE and "idempotency-key" in request.headers:
                 request.state.idempotency_key = _idempotency_key(request)
@@ -335,6 +338,21 @@ def _admit(request: Request, scope: str | None) -> None:
         is_made = name == "entity_id" and request.method == "PUT"  # an id of their own, which is told what is wrong
         if name != "entity_type" and not is_made and not is_id(value):
             raise NotFound("No such id", **{name: value})
+
+
+def _require_known(request: Request, known: Collection[str]) -> None:
+    """Raises ValidationFailed for a parameter that is not known: ignored, it would have widened the answer."""
+    for name in request.query_params:
+        if name not in known:
+            field = named(name)
+            these = f"these are {', '.join(sorted(known))}" if known else "there is none here"
+            raise ValidationFailed(field, f"{field} is not a known parameter: {these}")
+
+
+def _parameters_of(dependant: Any) -> set[str]:
+    """What a route and all that it depends on take from the query."""
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*map(_parameters_of, dependant.dependencies))
 
 
 def _credential(request: Request) -> tuple[bytes, bytes]:

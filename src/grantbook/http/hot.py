@@ -422,7 +422,11 @@ def _request(method: str, organization_id: str, name: str, query: bytes, sent: H
     if is_list:
         if headers.get(b"content-length", b"0") != b"0":
             raise NotPlain
-    elif headers.get(b"content-type") != b"application/json" or announced_length(headers, _MOST_BYTES[name]) is None:
+    elif (
+        query
+        or headers.get(b"content-type") != b"application/json"
+        or announced_length(headers, _MOST_BYTES[name]) is None
+    ):
         raise NotPlain
     api_key, authorization = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
     token = headers.get(b"grantbook-at-least")

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
 from pydantic import (
@@ -12,6 +12,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -108,6 +111,17 @@ class AtLeast(Body):
     at_least: Token
 
 
+def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Pydantic itself would tell what is wrong with each of the two, by names of its own."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise PydanticCustomError("consistency", """must be "full" or {"at_least": TOKEN}""") from None
+
+
+Consistency = Annotated[Literal["full"] | AtLeast, WrapValidator(_named)]
+
+
 class CheckItem(Body):
     """May this user do this on this entity?"""
 
@@ -121,7 +135,7 @@ class CheckAccess(CheckItem):
     """The question, and of when."""
 
     as_of: Time | None = Field(None, description="Answer as it was at this time.")
-    consistency: Literal["full"] | AtLeast | None = None
+    consistency: Consistency | None = None
 
 
 class CheckBatch(Body):
@@ -129,7 +143,7 @@ class CheckBatch(Body):
 
     checks: list[CheckItem] = Field(min_length=1, max_length=MAX_BATCH_CHECKS)
     as_of: Time | None = None
-    consistency: Literal["full"] | AtLeast | None = None
+    consistency: Consistency | None = None
 
 
 class EntityReference(Body):

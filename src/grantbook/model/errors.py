@@ -43,6 +43,11 @@ class ValidationFailed(GrantbookError):
     def __str__(self) -> str:
         return f"{self.explanation}: {self.details['message']}"
 
+    def about(self, field: str) -> "ValidationFailed":
+        """The same of a field that whoever sent it knows by this name."""
+        message = str(self.details["message"]).replace(str(self.details["field"]), field, 1)
+        return ValidationFailed(field, message, code=self.error_code)
+
 
 class InvalidLines(ValidationFailed):
     """Lines of an import say something impossible. Details: line, field, message of the first, and errors, of each."""

@@ -24,7 +24,7 @@ from grantbook.service import gates
 from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.listing import Page, require_part
-from grantbook.service.values import one_of, optional_instant, optional_text, valid_id, without_repeats
+from grantbook.service.values import item_of, one_of, optional_instant, optional_text, valid_id, without_repeats
 from grantbook.store.port import Where
 
 GRANTED, UPDATED, REVOKED, EXPIRED = "granted", "updated", "revoked", "expired"
@@ -47,6 +47,7 @@ def create(writing: Writing, entity: EntityRef, new: NewGrant) -> tuple[Grant, b
     Raises ValidationFailed(entity_type, grantee_type, access_level, expires_at, ...), NotFound(entity or grantee),
     PermissionDenied(entity_type, entity_id), GrantAlreadyExists(grant_id, access_level) where level or window differ.
     """
+    check_new(writing, granted_type(writing, entity), new)
     (result,) = _create(writing, entity, [new])
     return result
 
@@ -56,6 +57,10 @@ def create_bulk(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) ->
     if not new:
         raise ValidationFailed("grants", "grants must have at least one item")
     without_repeats("grants", [each.grantee for each in new], MAX_BULK_GRANTS)
+    kind = granted_type(writing, entity)
+    for position, each in enumerate(new):
+        with item_of("grants", position):
+            check_new(writing, kind, each)
     return [grant for grant, _ in _create(writing, entity, new)]
 
 
@@ -148,9 +153,7 @@ def revoke_dangling(writing: Writing, *where: Where) -> None:
 
 
 def _create(writing: Writing, entity: EntityRef, new: Sequence[NewGrant]) -> list[tuple[Grant, bool]]:
-    kind = granted_type(writing, entity)
-    for each in new:
-        check_new(writing, kind, each)
+    """What was checked, if the caller may and all are there."""
     gates.get_entity(writing, entity)
     gates.require_principals(writing, [each.grantee for each in new], "grantee")
     gates.require_administration(writing, entity)

@@ -14,7 +14,7 @@ from grantbook.model.limits import MAX_RULE_GRANTS
 from grantbook.service import gates
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.grants import EXPIRED, GRANTED, REVOKED, UPDATED, live_grants
-from grantbook.service.values import one_of, without_repeats
+from grantbook.service.values import item_of, one_of, without_repeats
 
 RULE = "rule"
 
@@ -43,8 +43,9 @@ def replace_permissions(writing: Writing, rule_id: str, wanted: Sequence[Permiss
     Raises NotFound(rule_id or target), PermissionDenied(rule_id), ValidationFailed(target_type, ...).
     """
     without_repeats("body", [each.target for each in wanted], MAX_RULE_GRANTS)
-    for each in wanted:
-        _validate(writing, each.target, each.access_level)
+    for position, each in enumerate(wanted):
+        with item_of("body", position):
+            _validate(writing, each.target, each.access_level)
     rule = get_rule(writing, rule_id, "modify")
     _require_targets(writing, [each.target for each in wanted])
     present = {grant.grantee: grant for grant in _all(writing, rule)}

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from grantbook.model.errors import ValidationFailed
@@ -105,6 +106,27 @@ def optional_instant(field: str, value: Instant | None) -> Instant | None:
     if value is not None and not 0 <= value <= MAX_INSTANT:
         raise ValidationFailed(field, f"{field} must lie in the years 1970 to 9999")
     return value
+
+
+@contextmanager
+def item_of(field: str, position: int) -> Iterator[None]:
+    """A block about one item of a list: what is wrong in it is told with its place, such as `grants.3.access_level`."""
+    try:
+        yield
+    except ValidationFailed as error:
+        raise error.about(f"{field}.{position}.{error.details['field']}") from error
+
+
+@contextmanager
+def called(**names: str) -> Iterator[None]:
+    """A block about fields that the caller knows by other names: its errors have those."""
+    try:
+        yield
+    except ValidationFailed as error:
+        field, dot, place = str(error.details["field"]).partition(".")
+        if field not in names:
+            raise
+        raise error.about(names[field] + dot + place) from error
 
 
 def one_of(field: str, value: str, allowed: Collection[str]) -> str:

@@ -74,7 +74,7 @@ def get_api_key(organization_id: str, key_id: str, exchange: Exchanged) -> Respo
 def update_api_key(organization_id: str, key_id: str, body: shapes.UpdateApiKey, exchange: Exchanged) -> Response:
     """Another name, other scopes, another end."""
     changes: KeyChanges = {}
-    if "key_name" in body.model_fields_set:
+    if body.key_name is not None:
         changes["name"] = body.key_name
     if "scopes" in body.model_fields_set:
         changes["scopes"] = body.scopes

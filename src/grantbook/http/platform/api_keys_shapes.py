@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from grantbook.http.requests import Body, Id, Name, Word
+from grantbook.http.requests import Body, Id, Name, Time, Word
 from grantbook.model.limits import MAX_USAGE_LIMIT_CHF
 
 UsageLimit = Annotated[float, Field(ge=0, le=MAX_USAGE_LIMIT_CHF, allow_inf_nan=False)]
@@ -18,7 +18,7 @@ class CreateApiKey(Body):
     key_name: Name = Field(examples=["reporting"])
     usage_limit_chf: UsageLimit | None = Field(None, description="Kept and shown; Grantbook meters nothing.")
     scopes: Scopes | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
     metadata: dict[str, Any] | None = Field(None, description="An object of your own, at most 8,000 characters.")
     user_id: Id | None = Field(
         None, description="Ours: whom the key acts as. Needs `manage_api_keys` and `manage_access_control`."
@@ -26,12 +26,12 @@ class CreateApiKey(Body):
 
 
 class UpdateApiKey(Body):
-    """What to change; what is left out stays, `null` takes a bound away."""
+    """What to change; what is left out stays, `null` takes a bound away. A key has a name: `null` leaves it."""
 
-    key_name: Name = Field("", examples=["reporting"])
+    key_name: Name | None = Field(None, examples=["reporting"])
     usage_limit_chf: UsageLimit | None = None
     scopes: Scopes | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
 
 
 class ApiKeyBase(BaseModel):

@@ -12,7 +12,7 @@ from grantbook.http.platform.entity_pages import order_of, page_of, part_of
 from grantbook.http.routing import documented, router
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.limits import DEFAULT_PAGE, MAX_ID_LENGTH, MAX_PAGE, MAX_SKIP
-from grantbook.service import assistants
+from grantbook.service import assistants, keys
 from grantbook.service.assistants import Settings
 from grantbook.service.desk import Writing
 from grantbook.service.entity_lists import NOTHING
@@ -72,16 +72,23 @@ def list_assistants(
 
 
 @routes.post(ASSISTANTS, **documented(shapes.AssistantAnswer, writes=True, status=201))
-def create_assistant(organization_id: InOrganization, body: shapes.CreateAssistant, exchange: Exchanged) -> Response:
-    """An assistant that the caller owns; private unless said otherwise. Needs `manage_assistants`."""
-    if body.organization_id != organization_id:
+def create_assistant(
+    body: shapes.CreateAssistant, exchange: Exchanged, organization_id: InOrganization | None = None
+) -> Response:
+    """An assistant that the caller owns; private unless said otherwise. Needs `manage_assistants`.
+
+    The official SDK names the organization in the query too; releases before 0.8.178 in the body alone.
+    """
+    if organization_id is None:
+        keys.require_opens(exchange.desk, exchange.identity, body.organization_id)
+    elif body.organization_id != organization_id:
         raise ValidationFailed("organization_id", "organization_id must be the same in the query and in the body")
 
     def work(writing: Writing) -> Answer:
         made = assistants.create(writing, _settings(body), body.id or writing.new_id("asst_"))
         return Answer(rendering.assistant(writing, made), 201)
 
-    return exchange.write(organization_id, work)
+    return exchange.write(body.organization_id, work)
 
 
 @routes.get(ASSISTANT, **documented(shapes.AssistantAnswer))

@@ -11,6 +11,7 @@ from grantbook.model.limits import (
     MAX_DEPARTMENTS_PER_MEMBER,
     MAX_DOMAINS,
     MAX_EMAIL_LENGTH,
+    MAX_LOGO_LENGTH,
     MAX_MEMBERS_PAGE,
     MAX_NAME_LENGTH,
     MAX_ROLES_PER_MEMBER,
@@ -21,6 +22,9 @@ Domains = Annotated[list[Name], Field(max_length=MAX_DOMAINS)]
 Limit = Annotated[float, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
 Capabilities = Annotated[list[Word], Field(max_length=100, examples=[["create_knowledge"]])]
 Search = Annotated[str, StringConstraints(max_length=MAX_NAME_LENGTH)]
+Logo = Annotated[
+    str, StringConstraints(max_length=MAX_LOGO_LENGTH), Field(description="An image in base64, or its address.")
+]
 Part = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH // 2)]
 
 
@@ -33,7 +37,7 @@ class CreateOrganization(Body):
     website: Text | None = None
     industry: Text | None = None
     company_size: Text | None = None
-    logo_image: Text | None = None
+    logo_image: Logo | None = None
     use_system_provider_keys: bool | None = None
     domains: Domains | None = None
     permission_preset: Word | None = None
@@ -47,7 +51,7 @@ class UpdateOrganization(Body):
     website: Text | None = None
     industry: Text | None = None
     company_size: Text | None = None
-    logo_image: Text | None = None
+    logo_image: Logo | None = None
     image_url: Text | None = None
     is_active: Literal[True] | None = Field(None, description="An organization ends by DELETE alone.")
     api_usage_limit: Limit | None = Field(None, description="Kept and shown; Grantbook meters nothing.")
@@ -102,8 +106,10 @@ class RemoveUser(DeactivateUser):
 class ListMembers(Body):
     """Which members."""
 
-    skip: int = Field(0, ge=0, le=MAX_SKIP)
-    take: int = Field(DEFAULT_PAGE, ge=1, le=MAX_MEMBERS_PAGE)
+    skip: Annotated[int, Field(ge=0, le=MAX_SKIP)] | None = Field(None, description="0, if left out.")
+    take: Annotated[int, Field(ge=1, le=MAX_MEMBERS_PAGE)] | None = Field(
+        None, description=f"{DEFAULT_PAGE}, if left out."
+    )
     search_term: Search | None = Field(None, description="Somewhere in the name or the address.")
     role_id: Id | None = None
     status_id: Word | None = Field(None, examples=["active"])

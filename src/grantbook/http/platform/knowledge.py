@@ -14,11 +14,13 @@ from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.limits import MAX_SUMMARY
+from grantbook.model.vocabulary import OPEN_MODES
 from grantbook.service import knowledge
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.entities import Draft, Edit
 from grantbook.service.entity_lists import Page
 from grantbook.service.knowledge import COMPOSITE, FORM, SLICE, STORE
+from grantbook.service.values import called
 
 routes = router("Knowledge")
 KNOWLEDGE = ORGANIZATION + "/knowledge"
@@ -73,7 +75,7 @@ def create_slice(organization_id: str, body: shapes.CreateSlice, exchange: Excha
             name=body.name,
             owner=Principal(body.owner_type, body.owner_id),
             access_mode=body.access_mode,
-            targets=body.access_target_ids or (),
+            targets=_targets(body),
             attributes={"description": body.description, "type": body.type},
         )
         return Answer(rendering.knowledge_slice(writing, knowledge.create_slice(writing, draft)), 201)
@@ -135,7 +137,9 @@ def create_composite(organization_id: str, body: shapes.CreateComposite, exchang
             attributes={"description": body.description, FORM: COMPOSITE},
             members=[EntityRef(SLICE, member) for member in body.member_slice_ids],
         )
-        return Answer(rendering.knowledge_slice(writing, knowledge.create_slice(writing, draft)), 201)
+        with called(member_ids="member_slice_ids", containers="member_slice_ids"):
+            made = knowledge.create_slice(writing, draft)
+        return Answer(rendering.knowledge_slice(writing, made), 201)
 
     return exchange.write(organization_id, work)
 
@@ -148,7 +152,8 @@ def update_composite(
 
     def work(writing: Writing) -> Answer:
         change = Edit(name=body.name, attributes=_described(body))
-        changed = knowledge.update_composite(writing, slice_id, change, body.member_slice_ids)
+        with called(containers="member_slice_ids"):
+            changed = knowledge.update_composite(writing, slice_id, change, body.member_slice_ids)
         return Answer(rendering.knowledge_slice(writing, changed))
 
     return exchange.write(organization_id, work)
@@ -243,9 +248,16 @@ def _create_store(
             targets=() if body.access_target_id is None else (body.access_target_id,),
             attributes={"description": body.description},
         )
-        return Answer(rendering.vector_store(writing, knowledge.create_store(writing, draft, slice_id)), 201)
+        with called(access_target_ids="access_target_id"):
+            made = knowledge.create_store(writing, draft, slice_id)
+        return Answer(rendering.vector_store(writing, made), 201)
 
     return exchange.write(organization_id, work)
+
+
+def _targets(body: shapes.CreateSlice) -> list[str]:
+    """The published API ignores them for a mode that lists nobody."""
+    return [] if body.access_mode in OPEN_MODES else body.access_target_ids or []
 
 
 def _described(body: shapes.UpdateSlice | shapes.UpdateComposite | shapes.UpdateStore) -> dict[str, str]:

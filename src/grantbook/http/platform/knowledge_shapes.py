@@ -19,6 +19,13 @@ Targets = Annotated[
     list[Id] | None,
     Field(max_length=MAX_ACCESS_TARGETS, description="Departments and users, for mode `department` or `private`."),
 ]
+NewTargets = Annotated[
+    list[Id] | None,
+    Field(
+        max_length=MAX_ACCESS_TARGETS,
+        description="Departments and users, for mode `department` or `private`; ignored with the other two.",
+    ),
+]
 Members = Annotated[list[Id], Field(max_length=MAX_MEMBERS_PER_CONTAINER)]
 StoreMode = Annotated[
     Word | None,
@@ -47,7 +54,7 @@ class CreateSlice(Body):
     owner_type: Word
     owner_id: Id
     access_mode: Word | None = None
-    access_target_ids: Targets = None
+    access_target_ids: NewTargets = None
     id: OwnId = None
 
 

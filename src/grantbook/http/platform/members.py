@@ -10,6 +10,7 @@ from grantbook.http.platform import directory_rendering as rendering
 from grantbook.http.platform import directory_shapes as shapes
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model import ids
+from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.service import invitations, member_lists, members, organizations, permissions
 from grantbook.service.desk import Caller, Desk, Writing, again_if_aborted
 from grantbook.service.member_lists import Wanted
@@ -129,10 +130,11 @@ def list_members(organization_id: str, body: shapes.ListMembers, exchange: Excha
         with_deactivated=bool(body.include_inactive),
         order=Order(member_lists.SORTS.get(column, column), is_descending=body.sort_direction == "desc"),
     )
+    skip, take = body.skip or 0, body.take or DEFAULT_PAGE
     with exchange.reading(organization_id) as reading:
-        found = member_lists.list_members(reading, wanted, skip=body.skip, limit=body.take)
+        found = member_lists.list_members(reading, wanted, skip=skip, limit=take)
         shown = rendering.members(reading, found.items)
-        answer = {"users": shown, "total_users_count": found.total, "skip": body.skip, "take": body.take}
+        answer = {"users": shown, "total_users_count": found.total, "skip": skip, "take": take}
         return Answer(answer).response()
 
 

@@ -11,6 +11,7 @@ from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 from grantbook.service import organizations
 from grantbook.service.desk import Writing
+from grantbook.service.values import called
 
 routes = router("Organizations")
 PRESET = ORGANIZATION + "/permission-preset"
@@ -36,14 +37,15 @@ def list_organizations(
 @routes.post("/v1/organizations", **documented(shapes.OrganizationAnswer, writes=True, status=201))
 def create_organization(body: shapes.CreateOrganization, exchange: Exchanged) -> Response:
     """An organization that the caller owns; the key that made it opens it. Needs `create_organizations`."""
-    made, founding = organizations.found_for(
-        exchange.desk,
-        exchange.home,
-        exchange.caller,
-        name=body.name,
-        attributes=body.model_dump(exclude_none=True, exclude={"name", "permission_preset"}),
-        preset=body.permission_preset,
-    )
+    with called(preset="permission_preset"):
+        made, founding = organizations.found_for(
+            exchange.desk,
+            exchange.home,
+            exchange.caller,
+            name=body.name,
+            attributes=body.model_dump(exclude_none=True, exclude={"name", "permission_preset"}),
+            preset=body.permission_preset,
+        )
 
     def work(writing: Writing) -> Answer:
         organizations.found(writing, **founding)
