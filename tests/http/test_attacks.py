@@ -371,3 +371,59 @@ def test_tokens_and_cursors_of_others_open_nothing(elsewhere: Attacker, tenant: 
     token = f"{tenant.organization_id}.1"
     headers = {**elsewhere._headers, "Grantbook-At-Least": token}
     error_of(elsewhere._client.get(f"{elsewhere._path}/knowledge/slices", headers=headers), 422, "VALIDATION_ERROR")
+
+
+def test_a_log_of_ones_own_slice_does_not_name_what_one_may_not_see(client: httpx.Client, tenant: Tenant) -> None:
+    mallory, owner = with_capabilities(client, tenant, "create_knowledge"), Attacker(client, tenant, tenant.owner)
+    body = {"name": "Mine", "owner_type": "user", "owner_id": mallory.user_id}
+    mine = mallory("POST /knowledge/slices", body).json()["id"]
+    hidden = owner("POST /knowledge/composites", {"name": "Project Falcon", "member_slice_ids": [mine]})
+    store = owner(f"POST /knowledge/slices/{mine}/stores", {"name": "Plain", "access_mode": "private"}).json()["id"]
+    moved = owner(f"PATCH /knowledge/stores/{store}", {"slice_ids": [], "name": "Merger with Falcon"})
+    assert (hidden.status_code, moved.status_code) == (201, 200)
+    address = f"GET /knowledge/slices/{mine}/audit-log"
+    told, all_told = mallory(address), owner(address)
+    assert told.json()["total"] == all_told.json()["total"] == 4
+    assert "Falcon" not in told.text
+    assert all_told.text.count("Falcon") == 3
+    assert {entry["entity_name"] for entry in told.json()["items"]} >= {"Mine", None}
+
+
+def test_why_others_have_grants_is_told_to_those_who_give_them(client: httpx.Client, tenant: Tenant) -> None:
+    mallory, owner = Attacker(client, tenant, tenant.person()), Attacker(client, tenant, tenant.owner)
+    for ref, path in ((tenant.entity(), "knowledge/slices"), (tenant.entity("assistant"), "assistants")):
+        tenant.grant(ref, "read", tenant.user(), reason="under investigation")
+        tenant.grant(ref, "read", mallory.user_id, reason="on call")
+        reasons = [
+            [grant["reason"] for grant in who(f"GET /{path}/{ref.id}/grants").json()["items"]]
+            for who in (owner, mallory)
+        ]
+        assert reasons == [["under investigation", "on call"], [None, "on call"]]
+
+
+def test_a_store_does_not_inherit_what_its_owner_may_not_see(client: httpx.Client, tenant: Tenant) -> None:
+    mallory, owner = with_capabilities(client, tenant, "create_knowledge"), Attacker(client, tenant, tenant.owner)
+    secret = tenant.entity(access_mode="private")
+    store = mallory("POST /knowledge/stores", {"name": "Mine", "access_mode": "private"}).json()["id"]
+    assert owner(f"PATCH /knowledge/stores/{store}", {"slice_ids": [secret.id]}).status_code == 200
+    change = {"slice_ids": [secret.id], "access_mode": "inherit"}
+    error_of(mallory(f"PATCH /knowledge/stores/{store}", change), 403, DENIED)
+    tenant.grant(secret, "read", mallory.user_id)
+    assert mallory(f"PATCH /knowledge/stores/{store}", change).status_code == 200
+
+
+def test_a_rule_that_everyone_may_view_does_not_tell_strangers_who_else_may(
+    client: httpx.Client, tenant: Tenant, stranger: Tenant
+) -> None:
+    rule, role = tenant.entity("rule"), tenant.role()
+    tenant.permit(rule, "view", "all", "*")
+    tenant.permit(rule, "use", "role", role)
+    tenant.permit(rule, "modify", "user", tenant.user())
+    member, outsider = Attacker(client, tenant, tenant.person()), Attacker(client, stranger, stranger.owner)
+    address = f"GET /v1/rules/{rule.id}/permissions"
+    assert [len(who(address).json()["grants"]) for who in (member, outsider)] == [3, 1]
+    assert len(outsider(f"GET /v1/rules/{rule.id}/access").json()["access_rights"]) <= 1
+    tenant.permit(rule, "use", "user", outsider.user_id)
+    assert [grant["target_type"] for grant in outsider(address).json()["grants"]] == ["all", "user"]
+    tenant.permit(rule, "modify", "user", outsider.user_id)
+    assert len(outsider(address).json()["grants"]) == 4

@@ -126,6 +126,8 @@ class Admissions:
         before = self._epochs(home, organization_id)
         identity = keys.authenticate_at(desk, secret, home)  # again: from here on a change would be noticed
         caller = identity.caller
+        if organization_id != home:
+            keys.require_at_home(desk, identity, organization_id)
         with desk.reading(organization_id, caller) as reading:
             keys.require_opened(reading, identity)
             manages = MANAGE_ACCESS in reading.capabilities

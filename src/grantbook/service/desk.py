@@ -30,13 +30,14 @@ R = TypeVar("R")
 class Caller:
     """Who asks. The system is the application that embeds the library, or the operator at the command line.
 
-    `key_line_id` stays the same when the key is rotated.
+    `key_line_id` stays the same when the key is rotated; `key_expires_at` is the end of the key, if it has one.
     """
 
     user_id: str
     is_system: bool = False
     api_key_id: str | None = None
     key_line_id: str | None = None
+    key_expires_at: Instant | None = None
     scopes: tuple[str, ...] | None = None
     trace_id: str | None = None
 

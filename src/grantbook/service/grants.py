@@ -5,7 +5,7 @@ created. Times are instants; `None` for "from now" and "until revoked".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -128,11 +128,22 @@ def list_of_entity(
     limit: int = DEFAULT_PAGE,
     after: tuple[Instant, str] | None = None,
 ) -> Page[Grant]:
-    """Grants on one entity, for those who have its lowest level (an assistant: for every member)."""
+    """Grants on one entity, for those who have its lowest level (an assistant: for every member).
+
+    Why somebody else has one is told to those alone who may give one.
+    """
     gates.get_entity(reading, entity)
-    if entity.type != "assistant" and not gates.administers(reading, entity):
+    may_give = gates.administers(reading, entity)
+    if entity.type != "assistant" and not may_give:
         gates.require_level(reading, entity, reading.vocabulary.entity_type(entity.type).lowest_level)
-    return _page(reading, [{"entity_type": entity.type, "entity_id": entity.id}], skip, limit, after)
+    page = _page(reading, [{"entity_type": entity.type, "entity_id": entity.id}], skip, limit, after)
+    if may_give:
+        return page
+    return replace(page, items=[_without_reason(grant, reading.caller.user_id) for grant in page.items])
+
+
+def _without_reason(grant: Grant, user_id: str) -> Grant:
+    return grant if user_id in {grant.grantee_id, grant.granted_by} else revised(grant, reason=None)
 
 
 def live_grants(reading: Reading, entity: EntityRef, grantees: Sequence[Principal]) -> dict[Principal, Grant]:

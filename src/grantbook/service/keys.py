@@ -146,7 +146,8 @@ def update(writing: Writing, key_id: str, changes: KeyChanges) -> ApiKey:
 
 
 def switch(writing: Writing, key_id: str, how: str) -> ApiKey:
-    """`activate`, `deactivate`, `pause` or `unpause`; doing it again changes nothing.
+    """`activate`, `deactivate`, `pause` or `unpause`; doing it again changes nothing. What somebody else ended takes
+    `manage_api_keys` to open again.
 
     Raises NotFound(key_id), PermissionDenied(capability or scope).
     """
@@ -154,6 +155,7 @@ def switch(writing: Writing, key_id: str, how: str) -> ApiKey:
     key = get(writing, key_id)
     if wanted.opens:
         _require_may_give(writing, key)
+        _require_own_end(writing, key, how)
     given: dict[str, Any] = {wanted.field: wanted.value}
     changed = revised(key, **given)
     writing.book.replace(key, changed, wanted.action)
@@ -163,10 +165,11 @@ def switch(writing: Writing, key_id: str, how: str) -> ApiKey:
 def rotate(writing: Writing, key_id: str) -> tuple[ApiKey, str]:
     """A new key in the place of this one, which is dead from the same moment on, and the new secret.
 
-    It opens the organizations that were created with the old one, unless somebody else than its user rotates it.
+    It opens the organizations that were created with the old one where that key, or the operator, rotates it: another
+    key opens no such organization, and gets no secret that does.
     Raises NotFound(key_id), PermissionDenied(capability or scope).
     """
-    old = get(writing, key_id)
+    caller, old = writing.caller, get(writing, key_id)
     _require_may_give(writing, old)
     _require_may_hold(writing, old)
     secret = _new_secret(writing)
@@ -175,8 +178,8 @@ def rotate(writing: Writing, key_id: str) -> tuple[ApiKey, str]:
         id=writing.new_id(ids.API_KEY),
         digest=digest_of(secret),
         key_prefix=secret[:_SHOWN],
-        line_id=old.line if old.user_id == writing.caller.user_id else None,
-        created_by=writing.caller.user_id,
+        line_id=old.line if caller.is_system or caller.key_line_id == old.line else None,
+        created_by=caller.user_id,
         created_at=writing.at,
     )
     writing.book.remove(old, "rotated")
@@ -230,7 +233,13 @@ def authenticate_at(desk: Desk, secret: str, organization_id: str) -> Identity:
     if organization is not None and organization.is_deleted:
         raise OrganizationAccessDenied(organization_id=organization_id)
     desk.key_uses.note(organization_id, key.id, now)
-    caller = Caller(user_id=key.user_id, api_key_id=key.id, key_line_id=key.line, scopes=key.scopes)
+    caller = Caller(
+        user_id=key.user_id,
+        api_key_id=key.id,
+        key_line_id=key.line,
+        key_expires_at=key.expires_at,
+        scopes=key.scopes,
+    )
     return Identity(caller=caller, organization_id=organization_id, expires_at=key.expires_at)
 
 
@@ -259,13 +268,24 @@ def _require_live(key: ApiKey, at: Instant) -> None:
 
 
 def require_opens(desk: Desk, identity: Identity, organization_id: str) -> None:
-    """Raises OrganizationAccessDenied unless the key opens the organization and its user is an active member."""
+    """Raises OrganizationAccessDenied unless the key opens the organization and its user is an active member, there
+    and at home."""
     with desk.reading(organization_id, identity.caller) as reading:
         require_opened(reading, identity)
+    if organization_id != identity.organization_id:
+        require_at_home(desk, identity, organization_id)
+
+
+def require_at_home(desk: Desk, identity: Identity, organization_id: str) -> None:
+    """Raises OrganizationAccessDenied of the organization that is asked for, unless the user of the key is an active
+    member where the key belongs."""
+    with desk.reading(identity.organization_id, identity.caller) as reading:
+        if reading.membership is None or not reading.membership.is_active:
+            raise OrganizationAccessDenied(organization_id=organization_id)
 
 
 def require_opened(reading: Reading, identity: Identity) -> None:
-    """As `require_opens`, within a reading of the caller.
+    """As `require_opens`, within a reading of the caller, but for the home.
 
     A key opens the organization that it belongs to and those that were created with it.
     """
@@ -340,8 +360,20 @@ def _require_may_give(writing: Writing, key: ApiKey) -> None:
     wanted = SCOPES if key.scopes is None else key.scopes
     if held is not None and (beyond := [scope for scope in wanted if scope not in held]):
         raise PermissionDenied(f"The API key lacks the scope '{beyond[0]}'", scope=beyond[0])
+    ends_at = writing.caller.key_expires_at
+    if ends_at is not None and (key.expires_at is None or key.expires_at > ends_at):
+        raise PermissionDenied("The API key ends before that: a key gives no more time than it has", field="expires_at")
     if "check" in (key.scopes or ()) and MANAGE_ACCESS not in writing.capabilities and "check" not in (held or ()):
         raise PermissionDenied("The scope 'check' asks about anybody", scope="check", capability=MANAGE_ACCESS)
+
+
+def _require_own_end(writing: Writing, key: ApiKey, how: str) -> None:
+    """Raises PermissionDenied(capability) where somebody else ended the key, and the caller does not manage keys."""
+    action = SWITCHES[{"activate": "deactivate", "unpause": "pause"}[how]].action
+    about = {"kind": ApiKey.__name__, "subject_id": key.id, "action": action}
+    ended = writing.snapshot.find_changes(about, skip=0, limit=1)
+    if ended and ended[0].actor_id != writing.caller.user_id:
+        gates.require_capability(writing, MANAGE_KEYS)
 
 
 def _require_may_hold(writing: Writing, key: ApiKey) -> None:

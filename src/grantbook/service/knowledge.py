@@ -210,7 +210,7 @@ def _inherited(writing: Writing, slice_ids: Sequence[str] | None) -> tuple[str, 
     if slice_ids is None or len(slice_ids) != 1:
         raise ValidationFailed("access_mode", "access_mode 'inherit' is for a store that comes into one slice")
     ref = EntityRef(SLICE, slice_ids[0])
-    found = gates.get_entity(writing, ref)
+    found = gates.require_sight(writing, ref)
     targets = writing.snapshot.select(AccessTarget, {"entity_type": ref.type, "entity_id": ref.id})
     return found.access_mode, tuple(sorted(target.target_id for target in targets))
 

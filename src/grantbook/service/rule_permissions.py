@@ -28,12 +28,16 @@ class Permission:
 
 
 def list_permissions(reading: Reading, rule_id: str) -> list[Grant]:
-    """Live grants in order (created_at, id), for those who may view the rule.
+    """Live grants in order (created_at, id), for those who may view the rule: for others than members, and who may
+    modify it, those alone that give them something.
 
     Raises NotFound(rule_id), PermissionDenied(rule_id).
     """
     rule = get_rule(reading, rule_id, "view")
     grants = [grant for grant in _all(reading, rule) if not grant.is_expired(reading.at)]
+    if reading.membership is None and not gates.has_level(reading, rule, "modify"):
+        own = {EVERYONE, Principal("user", reading.caller.user_id)}
+        grants = [grant for grant in grants if grant.grantee in own]
     return sorted(grants, key=lambda grant: (grant.created_at, grant.id))
 
 

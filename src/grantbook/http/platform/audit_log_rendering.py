@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
 
+from grantbook.model.facts import Entity, EntityRef
 from grantbook.model.instants import to_text
-from grantbook.service import names
+from grantbook.service import audit, gates, names
 from grantbook.service.desk import Reading
 from grantbook.service.names import NO_NAME, Thing
 from grantbook.store.port import Change
@@ -28,7 +29,7 @@ _UNTOLD: Final = frozenset({"updated_at"})
 def entries(reading: Reading, changes: Sequence[Change]) -> list[Json]:
     """The changes in the order given."""
     told = [_Told(change) for change in changes]
-    known = names.of_things(reading, {thing for each in told for thing in each.things})
+    known = names.of_things(reading, _shown(reading, {thing for each in told for thing in each.things}))
     return [_entry(reading, each, known) for each in told]
 
 
@@ -48,6 +49,16 @@ def csv_lines(rows: Iterable[Json]) -> str:
 def csv_headings() -> str:
     """The first line."""
     return ",".join(COLUMNS) + "\r\n"
+
+
+def _shown(reading: Reading, things: set[Thing]) -> set[Thing]:
+    """Those whose names the caller may know: of entities, without the right to see the whole log, what they see."""
+    if audit.VIEW in reading.capabilities:
+        return things
+    refs = {EntityRef(*thing) for thing in things if thing[0] in reading.vocabulary.types}
+    found = reading.snapshot.select(Entity, {"id": {ref.id for ref in refs}}) if refs else []
+    seen = {entity.ref for entity in found if entity.ref in refs and gates.sees(reading, entity)}
+    return things - refs | seen
 
 
 class _Told:
