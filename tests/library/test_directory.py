@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from grantbook import Conflict, Grantbook, NotFound, OrganizationBook, PermissionDenied, ValidationFailed
+from grantbook import (
+    AuthenticationFailed,
+    Conflict,
+    Grantbook,
+    NotFound,
+    OrganizationAccessDenied,
+    OrganizationBook,
+    PermissionDenied,
+    ValidationFailed,
+)
 from grantbook.model.errors import LastOwner
 from tests.http.inprocess import client_of
 from tests.library.world import BOT, TIME, may
@@ -63,6 +72,38 @@ def test_departments_and_roles(acme: OrganizationBook) -> None:
     acme.delete_role(role.id)
     assert role not in acme.list_roles()
     assert acme.get_member("usr_bob").role_ids == ()
+
+
+def test_memberships_that_are_left_out_stay(acme: OrganizationBook) -> None:
+    department, role = acme.create_department("Top").id, acme.create_role("Editor").id
+    (member,) = acme.get_member("usr_bob").role_ids
+    assert acme.update_memberships("usr_bob", department_ids=[department]).role_ids == (member,)
+    assert acme.update_memberships("usr_bob", role_ids={role, member}).department_ids == (department,)
+    assert acme.update_memberships("usr_bob") == acme.get_member("usr_bob")
+    assert acme.update_memberships("usr_bob", role_ids=[], department_ids=[]).role_ids == ()
+
+
+def test_a_book_says_whose_it_is(book: Grantbook, acme: OrganizationBook) -> None:
+    assert repr(acme) == f"<OrganizationBook {acme.id} of system>"
+    assert repr(book.organization(acme.id, acting_as="usr_bob")) == f"<OrganizationBook {acme.id} of usr_bob>"
+
+
+def test_an_application_finds_out_whom_a_key_speaks_for(book: Grantbook, acme: OrganizationBook) -> None:
+    key, secret = acme.create_api_key(
+        "usr_bob", "laptop", scopes=["check", "read"], expires_at=TIME + timedelta(days=1)
+    )
+    assert book.authenticate(secret) == (acme.id, "usr_bob", ("check", "read"), key.id)
+    for wrong, code in (("gb_wrong", "INVALID_API_KEY"), ("", "INVALID_API_KEY")):
+        with pytest.raises(AuthenticationFailed) as caught:
+            book.authenticate(wrong)
+        assert caught.value.error_code == code
+    acme.pause_api_key(key.id)
+    with pytest.raises(AuthenticationFailed, match="paused"):
+        book.authenticate(secret)
+    acme.unpause_api_key(key.id)
+    acme.set_member_state("usr_bob", "deactivated")
+    with pytest.raises(OrganizationAccessDenied):
+        book.authenticate(secret)
 
 
 def test_departments_are_changed_and_moved(book: Grantbook, acme: OrganizationBook) -> None:
@@ -146,7 +187,7 @@ def test_members_are_renamed_inherited_from_and_restored(acme: OrganizationBook)
 
 
 def test_a_key_is_paused_and_rotated(book: Grantbook, acme: OrganizationBook) -> None:
-    secret = acme.create_api_key("usr_bob", "laptop")
+    secret = acme.create_api_key("usr_bob", "laptop").secret
     (key,) = acme.list_api_keys().items
     eve = book.organization(acme.id, acting_as="usr_eve")
     for refused in (eve.pause_api_key, eve.unpause_api_key, eve.rotate_api_key):
@@ -163,7 +204,7 @@ def test_a_key_is_paused_and_rotated(book: Grantbook, acme: OrganizationBook) ->
         assert status(secret) == 401
         assert not acme.unpause_api_key(key.id).is_paused
         assert status(secret) == 200
-        fresh = acme.rotate_api_key(key.id)
+        fresh = acme.rotate_api_key(key.id).secret
         assert (status(secret), status(fresh)) == (401, 200)
     (rotated,) = acme.list_api_keys().items
     assert (rotated.name, rotated.id != key.id) == ("laptop", True)
@@ -171,7 +212,7 @@ def test_a_key_is_paused_and_rotated(book: Grantbook, acme: OrganizationBook) ->
 
 
 def test_keys_open_the_server_until_they_end(book: Grantbook, acme: OrganizationBook) -> None:
-    secret = acme.create_api_key("usr_bob", "laptop", scopes=["check"], expires_at=TIME + timedelta(days=1))
+    secret = acme.create_api_key("usr_bob", "laptop", scopes=["check"], expires_at=TIME + timedelta(days=1)).secret
     page = acme.list_api_keys()
     (key,) = page.items
     assert (key.user_id, key.name, page.total, page.has_more) == ("usr_bob", "laptop", 1, False)

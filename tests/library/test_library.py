@@ -4,8 +4,10 @@ import inspect
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +15,7 @@ from grantbook import (
     Access,
     Check,
     Conflict,
+    Decision,
     EntityRef,
     Grantbook,
     GrantbookError,
@@ -28,7 +31,7 @@ from grantbook import (
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import from_datetime
 from tests.http.inprocess import client_of
-from tests.library.world import ASSISTANT, BOT, DATABASES, RULE, SLICE, STORE, TIME, Watch, may
+from tests.library.world import ASSISTANT, BOT, DATABASES, RULE, SLICE, STORE, TIME, Watch, may, opened
 
 
 def test_every_method_is_called_here() -> None:
@@ -188,7 +191,7 @@ def many(acme: OrganizationBook) -> list[EntityRef]:
 def test_what_a_user_reaches_is_whole_or_in_parts(
     book: Grantbook, acme: OrganizationBook, many: list[EntityRef], who: str | None
 ) -> None:
-    asked = book.organization(acme.id, acting_as=who)
+    asked = opened(book, acme, who)
     whole = asked.entities_of("usr_bob")
     assert list(whole) == many
     assert {each.level for each in whole.values()} == {"read"}
@@ -203,7 +206,7 @@ def test_what_a_user_reaches_is_whole_or_in_parts(
 def test_who_reaches_an_entity_is_whole_or_in_parts(
     book: Grantbook, acme: OrganizationBook, many: list[EntityRef], who: str | None
 ) -> None:
-    asked = book.organization(acme.id, acting_as=who)
+    asked = opened(book, acme, who)
     whole = asked.users_of(*many[0])
     assert list(whole) == ["usr_ada", "usr_bob", "usr_eve"]
     assert list(asked.users_of(*many[0], access_level="admin")) == ["usr_ada"]
@@ -235,7 +238,7 @@ def test_parts_are_the_same_after_the_server_showed_them(
     book: Grantbook, acme: OrganizationBook, many: list[EntityRef]
 ) -> None:
     """An application may serve the same book; what was made into text for that is not made again."""
-    secret = acme.create_api_key("usr_ada", "key")
+    secret = acme.create_api_key("usr_ada", "key").secret
     expected = acme.entities_of("usr_bob", limit=5), acme.users_of(*BOT, limit=5)
     with client_of(book.desk) as client:
         client.headers["X-API-Key"] = secret
@@ -248,7 +251,7 @@ def test_parts_are_the_same_after_the_server_showed_them(
 
 @pytest.mark.parametrize("who", [None, "usr_ada"])
 def test_no_list_has_such_a_part(book: Grantbook, acme: OrganizationBook, who: str | None) -> None:
-    asked = book.organization(acme.id, acting_as=who)
+    asked = opened(book, acme, who)
     paged: list[Callable[..., object]] = [
         asked.list_grants,
         asked.list_members,
@@ -330,6 +333,27 @@ def test_many_grants_are_made_together_or_not_at_all(acme: OrganizationBook) -> 
     assert {each.id for each in page.items + rest.items} == {each.id for each in made}
 
 
+def test_grants_that_are_made_together_have_windows_of_their_own(acme: OrganizationBook, watch: Watch) -> None:
+    end = TIME + timedelta(hours=1)
+    new = [
+        NewGrant(grantee=("user", "usr_bob"), access_level="read", expires_at=end, reason="on call"),
+        NewGrant(grantee=("user", "usr_eve"), access_level="read", starts_at=end),
+    ]
+    bob, eve = acme.create_grants(*BOT, new)
+    assert (bob.expires_at, bob.reason, eve.starts_at) == (from_datetime(end), "on call", from_datetime(end))
+    pair: Any = BOT  # a pair is as good as an EntityRef
+    questions = [Check(user_id=each, entity=pair, access_level="read") for each in ("usr_bob", "usr_eve")]
+    assert [each.allowed for each in acme.check_many(questions) if isinstance(each, Decision)] == [True, False]
+    watch.now = end
+    assert [each.allowed for each in acme.check_many(questions) if isinstance(each, Decision)] == [False, True]
+    with pytest.raises(ValidationFailed, match="grantee must be a type and an id"):
+        NewGrant(grantee="usr_bob", access_level="read")  # type: ignore[arg-type]
+    with pytest.raises(ValidationFailed, match="expires_at must be a datetime"):
+        NewGrant(grantee=("user", "usr_bob"), access_level="read", expires_at=5)  # type: ignore[arg-type]
+    with pytest.raises(ValidationFailed, match=r"grants\.1\.access_level"):
+        acme.create_grants(*BOT, [new[0], NewGrant(grantee=("user", "usr_eve"), access_level="all")])
+
+
 def test_a_user_may_what_the_user_may(book: Grantbook, acme: OrganizationBook) -> None:
     bob = book.organization(acme.id, acting_as="usr_bob")
     with pytest.raises(PermissionDenied):
@@ -378,18 +402,83 @@ def test_who_is_no_member_any_more_may_nothing(book: Grantbook, acme: Organizati
             call()
 
 
-@pytest.mark.parametrize("wrong", ["usr_bob", ("usr_bob",), ("user", "usr_bob", "read")])
-def test_what_is_no_type_with_an_id_is_named(acme: OrganizationBook, wrong: Any) -> None:
-    calls: dict[str, Callable[[], object]] = {
-        "grantee": lambda: acme.create_grant(*BOT, wrong, "read"),
-        "target": lambda: acme.revoke_rule_permission("rule_kind", wrong),
-        "owner": lambda: acme.register_entity(STORE, "vs_1", name="One", owner=wrong),
-        "containers": lambda: acme.register_entity(STORE, "vs_1", name="1", owner=("user", "x"), containers=[wrong]),
-        "after": lambda: acme.entities_of("usr_bob", after=wrong),
-    }
-    for field, call in calls.items():
-        with pytest.raises(ValidationFailed, match=f"{field} must be a type and an id"):
-            call()
+PAIR = "must be a type and an id"
+WRONG: Final[dict[str, tuple[Callable[[OrganizationBook, Any], object], tuple[Any, ...], str]]] = {
+    "grantee": (
+        lambda acme, wrong: acme.create_grant(*BOT, wrong, "read"),
+        ("usr_bob", ("usr_bob",), ("user", "usr_bob", "read"), ("user", 3), None),
+        PAIR,
+    ),
+    "target": (lambda acme, wrong: acme.revoke_rule_permission("rule_kind", wrong), ("usr_bob", None), PAIR),
+    "owner": (lambda acme, wrong: acme.register_entity(STORE, "vs_1", name="One", owner=wrong), ("usr_ada",), PAIR),
+    "after": (lambda acme, wrong: acme.entities_of("usr_bob", after=wrong), ("usr_bob", ("user",)), PAIR),
+    "containers": (
+        lambda acme, wrong: acme.register_entity(
+            STORE, "vs_1", name="One", owner=("user", "usr_ada"), containers=wrong
+        ),
+        (None, "kslice_x", ["kslice_x"], (SLICE, "kslice_x")),
+        "must be several types with ids",
+    ),
+    "user_id": (lambda acme, wrong: acme.check(wrong, "read", *BOT), (None, 5, UUID(int=1)), "must be a text"),
+    "entity_id": (lambda acme, wrong: acme.explain("usr_bob", "read", ASSISTANT, wrong), (None, 5), "must be a text"),
+    "as_of": (
+        lambda acme, wrong: acme.check("usr_bob", "read", *BOT, as_of=wrong),
+        ("2026-01-01T00:00:00Z", datetime(2026, 1, 1), 5),
+        "must be a datetime with a time zone",
+    ),
+    "limit": (lambda acme, wrong: acme.list_members(limit=wrong), ("10", 1.5, True, None), "must be a whole number"),
+    "after_revision": (lambda acme, wrong: acme.changes(after_revision=wrong), (None, "x"), "must be a whole number"),
+    "is_active": (
+        lambda acme, wrong: acme.invite_member("x@acme.example", is_active=wrong),
+        ("no", 0, None),
+        "must be True or False",
+    ),
+    "role_ids": (
+        lambda acme, wrong: acme.invite_member("x@acme.example", role_ids=wrong),
+        ("role_x", None, [3]),
+        "must be several texts",
+    ),
+    "capabilities": (
+        lambda acme, wrong: acme.update_role("role_x", capabilities=wrong),
+        ("manage_users", [None]),
+        "must be several texts",
+    ),
+}
+
+
+@pytest.mark.parametrize(("field", "odd"), [(field, odd) for field, (_, odds, _) in WRONG.items() for odd in odds])
+def test_an_argument_of_another_type_is_named(acme: OrganizationBook, field: str, odd: Any) -> None:
+    call, _, told = WRONG[field]
+    revision = max(each.revision for each in acme.changes())
+    with pytest.raises(ValidationFailed, match=f"{field} {told}") as caught:
+        call(acme, odd)
+    assert caught.value.details["field"] == field
+    assert list(acme.changes(after_revision=revision)) == []
+
+
+def test_what_is_of_the_type_in_another_way_is_taken(acme: OrganizationBook) -> None:
+    class Level(StrEnum):
+        READ = "read"
+
+    acme.create_grant(*BOT, Principal("user", "usr_bob"), Level.READ)
+    assert acme.check("usr_bob", Level.READ, *BOT).allowed
+    assert acme.entities_of("usr_bob", after=None, limit=None)
+    assert acme.invite_member("x@acme.example", role_ids=frozenset()).role_ids
+
+
+@pytest.mark.parametrize("who", [None, "", 5])
+def test_somebody_who_is_not_known_does_not_act_as_the_system(
+    book: Grantbook, acme: OrganizationBook, who: Any
+) -> None:
+    with pytest.raises((ValidationFailed, OrganizationAccessDenied)):
+        book.organization(acme.id, acting_as=who)
+
+
+def test_names_are_one_line(acme: OrganizationBook) -> None:
+    for odd in ("a\nb", "a\tb", "a\u009bb", "\u202eevil", "a\u2028b", "\u2066a"):
+        with pytest.raises(ValidationFailed, match="name must be one line"):
+            acme.create_role(odd)
+    assert acme.create_role("Ünï \U0001f600 (1/2)").name == "Ünï \U0001f600 (1/2)"
 
 
 def test_permissions_on_a_rule(acme: OrganizationBook) -> None:
@@ -432,6 +521,25 @@ def test_entities_are_registered_archived_and_deleted(acme: OrganizationBook) ->
     acme.delete_entity(*notes)
     with pytest.raises(NotFound):
         acme.check("usr_bob", "read", *notes)
+
+
+def test_a_composite_holds_slices(book: Grantbook, acme: OrganizationBook) -> None:
+    ada = ("user", "usr_ada")
+    for each in ("kslice_a", "kslice_b"):
+        acme.register_entity(SLICE, each, name=each, owner=ada, access_mode="private")
+    made = acme.create_composite("kslice_all", name="All", owner=ada, member_slice_ids=["kslice_a"])
+    assert made.entity.attributes["form"] == "composite"
+    acme.create_grant(SLICE, "kslice_all", ("user", "usr_bob"), "read")
+    assert [may(acme, "usr_bob", "read", (SLICE, each)) for each in ("kslice_a", "kslice_b")] == [True, False]
+    acme.set_composite_members("kslice_all", ["kslice_b"])
+    assert [may(acme, "usr_bob", "read", (SLICE, each)) for each in ("kslice_a", "kslice_b")] == [False, True]
+    with pytest.raises(ValidationFailed) as caught:
+        acme.set_composite_members("kslice_all", ["kslice_all"])
+    assert caught.value.details["field"] == "member_slice_ids"
+    with pytest.raises(NotFound):
+        acme.set_composite_members("kslice_a", ["kslice_b"])
+    with pytest.raises(PermissionDenied):
+        opened(book, acme, "usr_bob").set_composite_members("kslice_all", [])
 
 
 def test_entities_are_listed_as_the_caller_sees_them(

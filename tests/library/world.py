@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from grantbook import OrganizationBook
+from grantbook import Grantbook, OrganizationBook
 from grantbook.model.instants import Instant, from_datetime
 from tests import postgres
 
@@ -32,3 +32,8 @@ class Watch:
 
 def may(acme: OrganizationBook, user_id: str, level: str = "read", entity: tuple[str, str] = BOT, **when: Any) -> bool:
     return acme.check(user_id, level, *entity, **when).allowed
+
+
+def opened(book: Grantbook, acme: OrganizationBook, who: str | None) -> OrganizationBook:
+    """The organization as the system, or with the rights of a user."""
+    return book.organization(acme.id) if who is None else book.organization(acme.id, acting_as=who)

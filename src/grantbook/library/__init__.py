@@ -13,7 +13,8 @@ The application is trusted: it acts as the system, unless it asks for a book `ac
 user's rights and no more. Each call is one transaction. Times are aware datetimes; an answer shows instants.
 """
 
-from grantbook.library.book import Grantbook
-from grantbook.library.organization import OrganizationBook
+from grantbook.library.book import Grantbook, KeyHolder
+from grantbook.library.directory import NewKey
+from grantbook.library.organization import NewGrant, OrganizationBook
 
-__all__ = ["Grantbook", "OrganizationBook"]
+__all__ = ["Grantbook", "KeyHolder", "NewGrant", "NewKey", "OrganizationBook"]

@@ -1,19 +1,32 @@
 """The book of all organizations in a database."""
 
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
+
+from msgspec import UNSET, UnsetType
 
 from grantbook.bootstrap import load_vocabulary, open_desk, system_clock
+from grantbook.library.arguments import checked
 from grantbook.library.organization import OrganizationBook
 from grantbook.model import ids
 from grantbook.model.ids import new_id
 from grantbook.model.instants import Clock
 from grantbook.model.limits import DEFAULT_CACHE_MB, DEFAULT_CONNECTIONS, DEFAULT_STALENESS_MS, MEBIBYTE
-from grantbook.service import organizations
+from grantbook.service import keys, organizations
 from grantbook.service.desk import SYSTEM, Caller, Desk, again_if_aborted
 from grantbook.settings import Settings
 
 
+class KeyHolder(NamedTuple):
+    """Whom a key speaks for, where, with which scopes: None is whatever the user may do."""
+
+    organization_id: str
+    user_id: str
+    scopes: tuple[str, ...] | None
+    key_id: str
+
+
+@checked()
 class Grantbook:
     """A book of grants in a database: `sqlite:///path`, `postgresql://user@host:5432/name`, or `memory:` for a trial
     that nothing outlives.
@@ -78,13 +91,28 @@ class Grantbook:
             organizations.found(writing, name=name, owner_email=owner_email, owner_name=owner_name, owner_id=owner_id)
         return self.organization(chosen)
 
-    def organization(self, organization_id: str, *, acting_as: str | None = None) -> OrganizationBook:
-        """The book of one organization. Raises OrganizationAccessDenied where there is none, or for a non-member."""
-        caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
+    def organization(self, organization_id: str, *, acting_as: str | UnsetType = UNSET) -> OrganizationBook:
+        """The book of one organization: as the system, which may do everything, or with the rights of a user.
+
+        Raises OrganizationAccessDenied where there is none, or for a non-member; ValidationFailed(acting_as) for None:
+        somebody who is not known must not get the rights of the system.
+        """
+        caller = SYSTEM if acting_as is UNSET else Caller(user_id=acting_as)
         with self.desk.reading(organization_id, caller) as reading:
             organization = organizations.get_organization(reading)
             owner_id = organizations.owner_of(reading)
         return OrganizationBook(self.desk, caller, organization, owner_id or "")
+
+    def authenticate(self, secret: str) -> KeyHolder:
+        """Whom an API key speaks for: what its scopes allow is up to the application. It is noted as the last use.
+
+        Raises AuthenticationFailed (codes INVALID_API_KEY, API_KEY_EXPIRED, API_KEY_DEACTIVATED, API_KEY_PAUSED),
+        OrganizationAccessDenied where its user is no active member any more.
+        """
+        identity = keys.authenticate(self.desk, secret)
+        keys.require_opens(self.desk, identity, identity.organization_id)
+        caller = identity.caller
+        return KeyHolder(identity.organization_id, caller.user_id, caller.scopes, caller.api_key_id or "")
 
     def organization_ids(self) -> list[str]:
         """Every organization in the database, in order."""

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import NamedTuple
 
-from grantbook.model.errors import ValidationFailed
+from grantbook.library.arguments import checked, instant_of
 from grantbook.model.facts import ApiKey, Department, Organization, Role
-from grantbook.model.instants import Instant, from_datetime
 from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.service import departments, gates, keys, member_lists, members, roles
 from grantbook.service.departments import DepartmentView
@@ -16,6 +16,14 @@ from grantbook.service.members import MemberView
 from grantbook.service.values import one_of
 
 
+class NewKey(NamedTuple):
+    """An API key, and its secret, which is told this once."""
+
+    key: ApiKey
+    secret: str
+
+
+@checked()
 class Directory:
     """One organization for one caller, as `OrganizationBook`, which has all of this."""
 
@@ -24,6 +32,9 @@ class Directory:
         self._caller = caller
         self.organization = organization
         self.owner_id = owner_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} of {self._caller.user_id}>"
 
     @property
     def id(self) -> str:
@@ -77,11 +88,17 @@ class Directory:
 
     @again_if_aborted
     def update_memberships(
-        self, user_id: str, *, role_ids: Collection[str], department_ids: Collection[str]
+        self, user_id: str, *, role_ids: Collection[str] | None = None, department_ids: Collection[str] | None = None
     ) -> MemberView:
-        """Exactly these roles and departments from now on."""
+        """Exactly these roles and departments from now on, be it without the base role Member; None leaves them."""
         with self._writing() as writing:
-            return members.update_memberships(writing, user_id, role_ids=role_ids, department_ids=department_ids)
+            present = members.view(writing, user_id)
+            return members.update_memberships(
+                writing,
+                user_id,
+                role_ids=present.role_ids if role_ids is None else role_ids,
+                department_ids=present.department_ids if department_ids is None else department_ids,
+            )
 
     @again_if_aborted
     def set_member_state(self, user_id: str, state: str) -> MemberView:
@@ -233,13 +250,12 @@ class Directory:
     @again_if_aborted
     def create_api_key(
         self, user_id: str, name: str, *, scopes: Sequence[str] | None = None, expires_at: datetime | None = None
-    ) -> str:
-        """The secret of a new key that acts as the user; only its digest is kept."""
+    ) -> NewKey:
+        """A new key that acts as the user, and its secret, of which only a digest is kept."""
         with self._writing() as writing:
             chosen = None if scopes is None else tuple(scopes)
-            return keys.create(
-                writing, user_id=user_id, name=name, scopes=chosen, expires_at=instant_of("expires_at", expires_at)
-            )[1]
+            expiry = instant_of(expires_at)
+            return NewKey(*keys.create(writing, user_id=user_id, name=name, scopes=chosen, expires_at=expiry))
 
     def list_api_keys(self, *, skip: int = 0, limit: int = DEFAULT_PAGE) -> Page[ApiKey]:
         """A page of the keys, oldest first: the caller's own, or with `manage_api_keys` all of them."""
@@ -260,10 +276,10 @@ class Directory:
             return keys.switch(writing, key_id, "unpause")
 
     @again_if_aborted
-    def rotate_api_key(self, key_id: str) -> str:
-        """The secret of a new key in the place of this one, which is dead from the same moment on."""
+    def rotate_api_key(self, key_id: str) -> NewKey:
+        """A new key with a new secret in the place of this one, which is dead from the same moment on."""
         with self._writing() as writing:
-            return keys.rotate(writing, key_id)[1]
+            return NewKey(*keys.rotate(writing, key_id))
 
     @again_if_aborted
     def delete_api_key(self, key_id: str) -> None:
@@ -274,7 +290,7 @@ class Directory:
     @contextmanager
     def _reading(self, as_of: datetime | None = None) -> Iterator[Reading]:
         """Raises OrganizationAccessDenied for a caller who is no member any more."""
-        with self._desk.reading(self.id, self._caller, as_of=instant_of("as_of", as_of)) as reading:
+        with self._desk.reading(self.id, self._caller, as_of=instant_of(as_of)) as reading:
             gates.require_membership(reading)
             yield reading
 
@@ -284,12 +300,3 @@ class Directory:
         with self._desk.writing(self.id, self._caller, reason=reason) as writing:
             gates.require_membership(writing)
             yield writing
-
-
-def instant_of(field: str, value: datetime | None) -> Instant | None:
-    """Raises ValidationFailed(field) for what is no time, or has no zone: it would be a guess."""
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ValidationFailed(field, f"{field} must be a datetime with a time zone, such as datetime.now(UTC)")
-    return from_datetime(value)

@@ -1,35 +1,67 @@
 """The book of one organization, inside a Python application."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from grantbook.engine import lists
 from grantbook.engine.lists import Place
 from grantbook.engine.organization_facts import TooMuchToLoad
-from grantbook.library.directory import Directory, instant_of
-from grantbook.model.errors import GrantbookError, ValidationFailed
+from grantbook.library.arguments import Named, checked, instant_of, require_question
+from grantbook.library.directory import Directory
+from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import Entity, EntityRef, Grant, Principal
 from grantbook.model.limits import DEFAULT_PAGE
 from grantbook.model.resolution import Access
-from grantbook.service import asking, decisions, entities, entity_lists, gates, grants, organizations, rule_permissions
+from grantbook.service import (
+    asking,
+    decisions,
+    entities,
+    entity_lists,
+    gates,
+    grants,
+    knowledge,
+    organizations,
+    rule_permissions,
+)
 from grantbook.service.admission import SYSTEM_ASKER
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import again_if_aborted
 from grantbook.service.entities import EntityView
-from grantbook.service.grants import NewGrant
 from grantbook.service.listing import Page, require_part
 from grantbook.service.rule_permissions import Permission
+from grantbook.service.values import called
 from grantbook.store.history import verify
 from grantbook.store.port import Change
 
-Named = tuple[str, str]
-"""The type and the id of somebody or something."""
+
+@checked()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGrant:
+    """What to give to whom, of several grants on one entity."""
+
+    grantee: Named
+    access_level: str
+    starts_at: datetime | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+
+    def draft(self) -> grants.NewGrant:
+        """The same with times as the book keeps them."""
+        return grants.NewGrant(
+            grantee=Principal(*self.grantee),
+            access_level=self.access_level,
+            starts_at=instant_of(self.starts_at),
+            expires_at=instant_of(self.expires_at),
+            reason=self.reason,
+        )
 
 
+@checked(but=("check",))  # which is asked most, and checks by itself
 class OrganizationBook(Directory):
     """One organization, for one caller, who is looked at for each call: OrganizationAccessDenied for who is no active
     member any more. Errors are those of `grantbook.model.errors`; their `details` name the field or the ids."""
@@ -54,6 +86,9 @@ class OrganizationBook(Directory):
         self, user_id: str, access_level: str, entity_type: str, entity_id: str, *, as_of: datetime | None = None
     ) -> Decision:
         """May this user do this? Read `.allowed`. Raises NotFound for an unknown user or entity."""
+        if as_of is not None or not type(user_id) is type(access_level) is type(entity_type) is type(entity_id) is str:
+            asked = {"user_id": user_id, "access_level": access_level, "entity_type": entity_type}
+            require_question(as_of, **asked, entity_id=entity_id)
         if as_of is None and self._caller.is_system:
             desk, facts, ref = self._desk, self._desk.facts, (entity_type, entity_id)
             facts.enter(loads=False)
@@ -71,6 +106,10 @@ class OrganizationBook(Directory):
 
     def check_many(self, questions: Sequence[Check]) -> list[Decision | GrantbookError]:
         """Each decision in order, or the error of its question, all from one state of the book."""
+        questions = [
+            each if type(each.entity) is EntityRef else structs.replace(each, entity=EntityRef(*each.entity))
+            for each in questions
+        ]
         if self._caller.is_system:
             desk, facts = self._desk, self._desk.facts
             pairs = [(each.user_id, each.entity) for each in questions if each.entity.type in desk.vocabulary.types]
@@ -99,7 +138,7 @@ class OrganizationBook(Directory):
     ) -> Mapping[EntityRef, Access]:
         """What the user reaches, ordered by type and id: all of it, or what comes `after` one, or at most `limit`."""
         require_part(0, limit)
-        place = None if after is None else EntityRef(*_pair("after", after))
+        place = None if after is None else EntityRef(*after)
         if as_of is None and self._caller.is_system:
             question = asking.entities_of(
                 self._desk, SYSTEM_ASKER, user_id, entity_type=entity_type, access_level=access_level
@@ -144,20 +183,16 @@ class OrganizationBook(Directory):
     ) -> Grant:
         """The grant, made or already there. Raises GrantAlreadyExists when the level or window differs."""
         new = NewGrant(
-            grantee=Principal(*_pair("grantee", grantee)),
-            access_level=access_level,
-            starts_at=instant_of("starts_at", starts_at),
-            expires_at=instant_of("expires_at", expires_at),
-            reason=reason,
+            grantee=grantee, access_level=access_level, starts_at=starts_at, expires_at=expires_at, reason=reason
         )
         with self._writing(reason) as writing:
-            return grants.create(writing, EntityRef(entity_type, entity_id), new)[0]
+            return grants.create(writing, EntityRef(entity_type, entity_id), new.draft())[0]
 
     @again_if_aborted
     def create_grants(self, entity_type: str, entity_id: str, new: Sequence[NewGrant]) -> list[Grant]:
-        """Up to 1,000 grants on one entity, all or none, in order. Their times are instants, see `NewGrant`."""
+        """Up to 1,000 grants on one entity, all or none, in order."""
         with self._writing() as writing:
-            return grants.create_bulk(writing, EntityRef(entity_type, entity_id), new)
+            return grants.create_bulk(writing, EntityRef(entity_type, entity_id), [each.draft() for each in new])
 
     @again_if_aborted
     def update_grant(
@@ -174,8 +209,8 @@ class OrganizationBook(Directory):
                 writing,
                 grant_id,
                 access_level,
-                starts_at=UNSET if starts_at is UNSET else instant_of("starts_at", starts_at),
-                expires_at=UNSET if expires_at is UNSET else instant_of("expires_at", expires_at),
+                starts_at=UNSET if starts_at is UNSET else instant_of(starts_at),
+                expires_at=UNSET if expires_at is UNSET else instant_of(expires_at),
             )
 
     @again_if_aborted
@@ -216,13 +251,14 @@ class OrganizationBook(Directory):
     @again_if_aborted
     def replace_rule_permissions(self, rule_id: str, wanted: Sequence[Permission]) -> list[Grant]:
         """Exactly these from now on, atomically."""
+        permissions = [replace(each, target=Principal(*each.target)) for each in wanted]
         with self._writing() as writing:
-            return rule_permissions.replace_permissions(writing, rule_id, wanted)
+            return rule_permissions.replace_permissions(writing, rule_id, permissions)
 
     @again_if_aborted
     def grant_rule_permission(self, rule_id: str, target: Named, access_level: str) -> Grant:
         """Give a level or raise it. Raises GrantWouldBeDemoted for a lower one."""
-        wanted = Permission(target=Principal(*_pair("target", target)), access_level=access_level)
+        wanted = Permission(target=Principal(*target), access_level=access_level)
         with self._writing() as writing:
             return rule_permissions.grant_permission(writing, rule_id, wanted)
 
@@ -230,7 +266,7 @@ class OrganizationBook(Directory):
     def revoke_rule_permission(self, rule_id: str, target: Named) -> None:
         """Take a target's grant away."""
         with self._writing() as writing:
-            rule_permissions.revoke_permission(writing, rule_id, Principal(*_pair("target", target)))
+            rule_permissions.revoke_permission(writing, rule_id, Principal(*target))
 
     # Entities
 
@@ -253,13 +289,43 @@ class OrganizationBook(Directory):
             draft = entities.Draft(
                 ref=gates.entity_ref(writing, entity_type, entity_id),
                 name=name,
-                owner=Principal(*_pair("owner", owner)),
+                owner=Principal(*owner),
                 access_mode=access_mode,
                 targets=access_target_ids,
                 attributes=attributes,
-                containers=[EntityRef(*_pair("containers", container)) for container in containers],
+                containers=[EntityRef(*container) for container in containers],
             )
             return entities.register(writing, draft)[0]
+
+    @again_if_aborted
+    def create_composite(
+        self,
+        slice_id: str,
+        *,
+        name: str,
+        owner: Named,
+        member_slice_ids: Collection[str],
+        description: str | None = None,
+        access_mode: str | None = None,
+    ) -> EntityView:
+        """A slice of slices: what is granted on it reaches each of them, and whatever they hold."""
+        with self._writing() as writing:
+            draft = entities.Draft(
+                ref=gates.entity_ref(writing, knowledge.SLICE, slice_id),
+                name=name,
+                owner=Principal(*owner),
+                access_mode=access_mode,
+                attributes={"description": description, knowledge.FORM: knowledge.COMPOSITE},
+                members=[EntityRef(knowledge.SLICE, member) for member in member_slice_ids],
+            )
+            with called(member_ids="member_slice_ids", containers="member_slice_ids"):
+                return entities.create(writing, draft, *knowledge.CREATORS)
+
+    @again_if_aborted
+    def set_composite_members(self, slice_id: str, member_slice_ids: Collection[str]) -> None:
+        """Exactly these slices are in the composite from now on."""
+        with self._writing() as writing, called(containers="member_slice_ids"):
+            knowledge.update_composite(writing, slice_id, entities.Edit(), list(member_slice_ids))
 
     def get_entity(self, entity_type: str, entity_id: str) -> EntityView:
         """An entity that the caller reaches."""
@@ -323,10 +389,3 @@ def _part(found: Mapping[Place, Access], after: Place | None, limit: int | None)
         return found
     following = (item for item in found.items() if after is None or item[0] > after)
     return dict(islice(following, limit))
-
-
-def _pair(field: str, value: Named) -> Named:
-    """Raises ValidationFailed(field) for what is no type with an id: a text would be taken apart into letters."""
-    if isinstance(value, str) or len(value) != 2:
-        raise ValidationFailed(field, f'{field} must be a type and an id, such as ("user", "usr_1")')
-    return value

@@ -19,6 +19,8 @@ from grantbook.model.limits import (
 )
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Breaks of lines, controls, and what turns the direction of a text: in a name they make one look like another."""
 _MAX_NUMBER: Final = 2**53
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|[^@\s]+@localhost")
 
@@ -32,10 +34,12 @@ def valid_id(field: str, value: str, prefix: str = "") -> str:
 
 
 def valid_name(field: str, value: str) -> str:
-    """A name of 1 to 200 characters, without white space around it or control characters in it."""
+    """A name of 1 to 200 characters, in one line, without white space around it or control characters in it."""
     name = value.strip()
     if not name or len(name) > MAX_NAME_LENGTH:
         raise ValidationFailed(field, f"{field} must have 1 to {MAX_NAME_LENGTH} characters")
+    if _UNSEEN.search(name):
+        raise ValidationFailed(field, f"{field} must be one line, without control characters or changes of direction")
     return valid_text(field, name)
 
 
