@@ -23,7 +23,7 @@ def test_each_setting_has_a_value_and_a_source(shell: Shell) -> None:
 def test_the_flag_wins_over_the_environment_and_that_over_the_file(shell: Shell) -> None:
     for name in ("flag", "environment", "file"):
         made = shell(
-            "init", "--organization", name, "--email", "a@b.example", "--organization-id", f"org_{name}",
+            "init", "--name", name, "--email", "a@b.example", "--organization-id", f"org_{name}",
             "--database", f"sqlite:///{name}.db",
         )  # fmt: skip
         assert made.code == Exit.DONE

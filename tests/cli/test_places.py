@@ -8,7 +8,7 @@ from grantbook.cli.errors import Exit
 from tests.cli.conftest import Shell
 
 CHECK = ("check", "usr_ada", "read", "vector_store", "vs_crm")
-OTHER = ("init", "--organization", "Other", "--email", "o@other.example", "--organization-id", "org_other")
+OTHER = ("init", "--name", "Other", "--email", "o@other.example", "--organization-id", "org_other")
 
 
 def test_the_only_organization_need_not_be_named(demo: Shell) -> None:
@@ -29,7 +29,7 @@ def test_of_several_organizations_one_must_be_named(demo: Shell) -> None:
 
 
 def test_an_empty_database_says_how_to_begin(shell: Shell) -> None:
-    shell("init", "--organization", "Acme", "--email", "no address")
+    shell("init", "--name", "Acme", "--email", "no address")
     shown = shell(*CHECK)
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert "grantbook init" in shown.err
@@ -66,13 +66,13 @@ def test_other_databases_are_refused_without_showing_passwords(shell: Shell, url
 
 @pytest.mark.parametrize("url", ["", "grants.db"])
 def test_a_database_without_a_url_is_told_how_one_looks(shell: Shell, url: str) -> None:
-    shown = shell("init", "--organization", "Acme", "--email", "ann@acme.example", "--database", url)
+    shown = shell("init", "--name", "Acme", "--email", "ann@acme.example", "--database", url)
     assert (shown.code, shown.out) == (Exit.FAILED, "")
     assert f"sqlite:///{url or 'path'}" in shown.err
 
 
 MAKERS = [
-    ("init", "--organization", "Acme", "--email", "ann@acme.example"),
+    ("init", "--name", "Acme", "--email", "ann@acme.example"),
     ("demo",),
     ("import", "some.jsonl"),
     ("migrate", "up"),

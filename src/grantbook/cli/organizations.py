@@ -13,9 +13,7 @@ from grantbook.service.desk import SYSTEM, again_if_aborted
 
 
 @click.command()
-@click.option(
-    "--name", "--organization", "name", required=True, metavar="NAME", help="The name of the new organization, no id."
-)
+@click.option("--name", required=True, metavar="NAME", help="The name of the new organization, no id.")
 @click.option("--email", required=True, metavar="EMAIL", help="The owner's address.")
 @click.option("--full-name", metavar="NAME", help="The owner's name.")
 @click.option("--organization-id", type=options.ORGANIZATION_ID, metavar="ID", help="An id of your own, org_...")
