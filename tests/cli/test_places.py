@@ -1,5 +1,6 @@
 """Which database, which organization, on whose behalf: the same for every command."""
 
+import json
 import sqlite3
 
 import pytest
@@ -130,6 +131,34 @@ def test_an_unknown_organization_is_an_error(demo: Shell, organization: str) -> 
         shown = demo(*CHECK)
         assert shown.code in {Exit.USAGE, Exit.FAILED}
         assert "organization" in shown.err
+
+
+NOTEBOOK = {
+    "kind": "entity", "entity_type": "notebook", "id": "nb_plans", "name": "Plans", "owner_type": "user",
+    "owner_id": "usr_gina", "access_mode": "private", "created_by": "usr_gina",
+    "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+def test_types_of_ones_own_are_in_the_file_that_a_flag_names(demo: Shell) -> None:
+    (demo.directory / "types.toml").write_text('[entity_types.notebook]\nlevels = ["view", "edit"]\n')
+    (demo.directory / "notebook.jsonl").write_text(json.dumps(NOTEBOOK))
+    plans = ("notebook", "nb_plans")
+    for command in (
+        ("import", "notebook.jsonl", "--organization", "org_demo"),
+        ("check", "usr_gina", "edit", *plans),
+        ("grants", "add", *plans, "user", "usr_dev", "view"),
+        ("why", "usr_dev", "view", *plans),
+        ("who", *plans),
+        ("what", "usr_dev", "--type", "notebook"),
+    ):
+        without = demo(*command)
+        assert (without.code, without.out) == (Exit.USAGE, "")
+        assert "entity_type must be one of assistant" in without.err
+        assert without.err.endswith("types of your own are in the file that --vocabulary names\n")
+        assert demo(*command, "--vocabulary", "types.toml").code == Exit.DONE
+    none = demo("check", "usr_gina", "edit", *plans, "--vocabulary", "none.toml")
+    assert (none.code, "cannot read the vocabulary file none.toml" in none.err) == (Exit.FAILED, True)
 
 
 def test_as_acts_with_the_rights_of_that_user(demo: Shell) -> None:

@@ -64,3 +64,6 @@ END: Final = TimeOrType("never")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the words of the API.")
 as_of = click.option("--as-of", type=TIME, metavar="TIME", help="Answer for this time, such as 2026-04-15T10:00:00Z.")
 database = click.option("--database", metavar="URL", help="The database, such as sqlite:///grantbook.db.")
+vocabulary = click.option(
+    "--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types."
+)

@@ -44,16 +44,23 @@ class Place:
 
 
 def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[..., R]:
-    """Give the command `--database`, `--organization` and `--as`, and pass it the place that they name."""
+    """Give the command `--database`, `--vocabulary`, `--organization`, `--as`, and pass it the place that they name."""
 
     @click.option("--as", "acting_as", type=options.ID, metavar="USER", help="Act with this user's rights.")
     @click.option("--organization", type=options.ID, metavar="ID", help="The organization, if there are several.")
+    @options.vocabulary
     @options.database
     @wraps(command)
     def with_place(
-        *args: Any, database: str | None, organization: str | None, acting_as: str | None, **kwargs: Any
+        *args: Any,
+        database: str | None,
+        vocabulary_file: str | None,
+        organization: str | None,
+        acting_as: str | None,
+        **kwargs: Any,
     ) -> R:
-        given = settings.load({"database": database, "organization": organization})
+        flags = {"database": database, "vocabulary_file": vocabulary_file, "organization": organization}
+        given = settings.load(flags)
         with opened(given) as desk:
             return again_if_aborted(command)(place_in(desk, given.organization, acting_as), *args, **kwargs)
 

@@ -73,9 +73,12 @@ def export(*, file: str, organization: str | None, with_history: bool, database:
 @click.option(
     "--organization", type=options.ORGANIZATION_ID, metavar="ID", help="The organization, if no line names it."
 )
+@options.vocabulary
 @options.database
 @options.as_json
-def import_(*, file: str, organization: str | None, database: str | None, as_json: bool) -> int:
+def import_(
+    *, file: str, organization: str | None, vocabulary_file: str | None, database: str | None, as_json: bool
+) -> int:
     """Read an organization, or a part of one, from the JSON Lines of FILE (- for stdin).
 
     What is there already stays as it is, so an import that was interrupted is finished by running it again. Each part
@@ -84,7 +87,7 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     A file of 'export --history' restores organizations as they were, each as a whole or not at all. It is refused
     where one is there with another history; one that is there with the same stays as it is.
     """
-    given = settings.load({"database": database, "organization": organization})
+    given = settings.load({"database": database, "vocabulary_file": vocabulary_file, "organization": organization})
     with _read(file) as source, opened(given, may_create=True) as desk, progress() as shown:
         texts, is_history = _texts(source, shown)
         if is_history:
