@@ -145,7 +145,7 @@ def test_types_of_ones_own_are_in_the_file_that_a_flag_names(demo: Shell) -> Non
     (demo.directory / "notebook.jsonl").write_text(json.dumps(NOTEBOOK))
     plans = ("notebook", "nb_plans")
     for command in (
-        ("import", "notebook.jsonl", "--organization", "org_demo"),
+        ("import", "notebook.jsonl"),
         ("check", "usr_gina", "edit", *plans),
         ("grants", "add", *plans, "user", "usr_dev", "view"),
         ("why", "usr_dev", "view", *plans),

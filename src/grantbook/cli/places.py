@@ -103,7 +103,7 @@ def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = No
 
     Raises UsageError where several could be meant, NotFound(organization_id), OrganizationAccessDenied.
     """
-    chosen = _only_organization(desk) if organization_id is None else valid_id("organization", organization_id)
+    chosen = only_organization(desk) if organization_id is None else valid_id("organization", organization_id)
     if desk.store.head(chosen).revision == 0:
         raise NotFound("The database has no such organization", organization_id=chosen)
     caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
@@ -112,7 +112,8 @@ def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = No
     return Place(desk=desk, organization_id=chosen, caller=caller)
 
 
-def _only_organization(desk: Desk) -> str:
+def only_organization(desk: Desk) -> str:
+    """The one that need not be named. Raises UsageError where there are several, or none."""
     found = desk.store.organization_ids()
     if len(found) == 1:
         return found[0]

@@ -17,7 +17,7 @@ from grantbook import settings
 from grantbook.cli import history_lines, lines, moving, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
-from grantbook.cli.places import opened, place_in
+from grantbook.cli.places import only_organization, opened, place_in
 from grantbook.cli.progress import progress
 from grantbook.model.errors import ConfigurationError, Conflict, GrantbookError, ValidationFailed
 from grantbook.model.facts import Fact, Organization
@@ -71,7 +71,10 @@ def export(*, file: str, organization: str | None, with_history: bool, database:
 @click.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option(
-    "--organization", type=options.ORGANIZATION_ID, metavar="ID", help="The organization, if no line names it."
+    "--organization",
+    type=options.ORGANIZATION_ID,
+    metavar="ID",
+    help="The organization, if no line names it [default: the only one there is].",
 )
 @options.vocabulary
 @options.database
@@ -222,7 +225,7 @@ class Arrival:
             if isinstance(line.fact, Organization):
                 self._choose(line.fact.id)
         if self.organization_id is None:
-            raise click.UsageError("no line of the file names the organization: choose one with --organization ID")
+            self.organization_id = only_organization(self.desk)
         return self.organization_id
 
     def _choose(self, organization_id: Any) -> None:
