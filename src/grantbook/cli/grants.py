@@ -11,7 +11,7 @@ from grantbook.cli.output import print_json, print_table
 from grantbook.cli.places import Place, in_organization
 from grantbook.http.platform import rendering
 from grantbook.http.platform.rendering import Json
-from grantbook.model.errors import ValidationFailed
+from grantbook.model.errors import NotFound, ValidationFailed
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import Instant
 from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
@@ -165,16 +165,17 @@ def update(
 
 @grants.command()
 @click.argument("grant_id", metavar="GRANT_ID", type=options.ID)
+@click.option("--reason", metavar="TEXT", help="Why, for the record.")
+@options.as_json
 @in_organization
-def revoke(place: Place, *, grant_id: str) -> int:
-    """End a grant. Its history stays."""
-    with place.writing() as writing:
-        grant = writing.snapshot.find(Grant, grant_id)
-        if grant is not None and grant.entity_type == RULE:
-            rule_permissions.revoke_permission(writing, grant.entity_id, grant.grantee)
-        else:
-            use_cases.revoke(writing, grant_id)
-    click.echo(f"revoked: {grant_id}")
+def revoke(place: Place, *, grant_id: str, reason: str | None, as_json: bool) -> int:
+    """End a grant. Its history stays; with --json, the grant as it was."""
+    with place.writing(reason=reason) as writing:
+        (document,) = rendering.grants(writing, [_revoke(writing, grant_id)])
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(f"revoked: {grant_id}")
     return Exit.DONE
 
 
@@ -187,6 +188,18 @@ def _confirm(document: Json, done: str, *, as_json: bool) -> None:
                 done=done, **document
             )
         )
+
+
+def _revoke(writing: Writing, grant_id: str) -> Grant:
+    """The grant as it was. Raises NotFound(grant_id), PermissionDenied."""
+    grant = writing.snapshot.find(Grant, grant_id)
+    if grant is None:
+        raise NotFound("Access grant not found", grant_id=grant_id)
+    if grant.entity_type == RULE:
+        rule_permissions.revoke_permission(writing, grant.entity_id, grant.grantee)
+    else:
+        use_cases.revoke(writing, grant_id)
+    return grant
 
 
 def _add_to_rule(writing: Writing, rule_id: str, new: NewGrant) -> tuple[Grant, bool]:

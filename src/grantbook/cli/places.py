@@ -17,7 +17,7 @@ from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
 from grantbook.service import gates
 from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing, again_if_aborted
-from grantbook.service.values import valid_id
+from grantbook.service.values import optional_text, valid_id
 from grantbook.settings import Settings
 
 P = ParamSpec("P")
@@ -38,9 +38,9 @@ class Place:
         """One question. See `Desk.reading`."""
         return self.desk.reading(self.organization_id, self.caller, as_of=as_of)
 
-    def writing(self) -> AbstractContextManager[Writing]:
-        """One change. See `Desk.writing`."""
-        return self.desk.writing(self.organization_id, self.caller)
+    def writing(self, *, reason: str | None = None) -> AbstractContextManager[Writing]:
+        """One change. See `Desk.writing`. Raises ValidationFailed(reason)."""
+        return self.desk.writing(self.organization_id, self.caller, reason=optional_text("reason", reason))
 
 
 def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[..., R]:
