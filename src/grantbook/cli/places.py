@@ -1,10 +1,11 @@
 """Where a command works: a database, one of its organizations, and on whose behalf."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
+from shlex import quote
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
@@ -12,6 +13,7 @@ import click
 from grantbook import settings
 from grantbook.bootstrap import load_vocabulary, open_desk, require_database, system_clock
 from grantbook.cli import options
+from grantbook.cli.config import masked
 from grantbook.model.errors import ConfigurationError, NotFound
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
@@ -28,11 +30,15 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One organization of an open book, and the caller that the command acts as."""
+    """One organization of an open book, and the caller that the command acts as.
+
+    `flags` are those that named it, as a shell reads them: for commands that are shown to be run next.
+    """
 
     desk: Desk
     organization_id: str
     caller: Caller
+    flags: str = ""
 
     def reading(self, *, as_of: Instant | None = None) -> AbstractContextManager[Reading]:
         """One question. See `Desk.reading`."""
@@ -62,9 +68,15 @@ def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[...
         flags = {"database": database, "vocabulary_file": vocabulary_file, "organization": organization}
         given = settings.load(flags)
         with opened(given) as desk:
-            return again_if_aborted(command)(place_in(desk, given.organization, acting_as), *args, **kwargs)
+            place = replace(place_in(desk, given.organization, acting_as), flags=_written(flags))
+            return again_if_aborted(command)(place, *args, **kwargs)
 
     return with_place
+
+
+def _written(flags: Mapping[str, str | None]) -> str:
+    given = {name.removesuffix("_file"): masked(value) for name, value in flags.items() if value is not None}
+    return "".join(f" --{name} {quote(value)}" for name, value in given.items())
 
 
 @contextmanager
