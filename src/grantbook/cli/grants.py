@@ -14,7 +14,6 @@ from grantbook.http.platform.rendering import Json
 from grantbook.model.errors import NotFound, ValidationFailed
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import Instant
-from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 from grantbook.service import grants as use_cases
 from grantbook.service import rule_permissions
 from grantbook.service.desk import Reading, Writing
@@ -38,14 +37,8 @@ def grants() -> None:
 @click.option("--id", "entity_id", type=options.ID, metavar="ID", help="Only grants on this entity.")
 @click.option("--grantee-type", metavar="TYPE", help="Only grants to a user, department, role or organization.")
 @click.option("--grantee-id", type=options.GRANTEE_ID, metavar="ID", help="Only grants to this one.")
-@click.option("--skip", type=click.IntRange(0, MAX_SKIP), default=0, help="How many to leave out.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_PAGE),
-    default=DEFAULT_PAGE,
-    show_default=True,
-    help="How many to show at most.",
-)
+@options.skip
+@options.limit
 @options.as_json
 @in_organization
 def list_(

@@ -5,7 +5,7 @@ import click
 from grantbook import settings
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
-from grantbook.cli.output import print_json, print_pairs
+from grantbook.cli.output import print_json, print_secret
 from grantbook.cli.places import opened
 from grantbook.model import ids
 from grantbook.service import keys, organizations
@@ -45,6 +45,5 @@ def init(
     if as_json:
         print_json(made)
         return Exit.DONE
-    print_pairs(list(made.items()))
-    click.echo("\nThe key is shown this once: only a digest of it is kept. Store it where secrets belong.")
+    print_secret(list(made.items()))
     return Exit.DONE
