@@ -22,6 +22,13 @@ from grantbook.model.limits import (
 DEFAULT_FILE: Final = "grantbook.toml"
 _PREFIX: Final = "GRANTBOOK_"
 _TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+_RANGES: Final = {
+    "port": (0, 65535),
+    "workers": (1, 64),
+    "cache_mb": (0, 1_000_000),
+    "connections": (MIN_CONNECTIONS, MAX_CONNECTIONS),
+    "staleness_ms": (MIN_STALENESS_MS, MAX_STALENESS_MS),
+}
 _PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)*/?")
 
 
@@ -44,22 +51,8 @@ class Settings:
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigurationError("port must be 0 to 65535")
-        if not 1 <= self.workers <= 64:
-            raise ConfigurationError("workers must be 1 to 64")
-        if not 0 <= self.cache_mb <= 1_000_000:
-            raise ConfigurationError("cache_mb must be 0 to 1000000")
-        if not MIN_CONNECTIONS <= self.connections <= MAX_CONNECTIONS:
-            raise ConfigurationError(f"connections must be {MIN_CONNECTIONS} to {MAX_CONNECTIONS}")
-        if not MIN_STALENESS_MS <= self.staleness_ms <= MAX_STALENESS_MS:
-            raise ConfigurationError(f"staleness_ms must be {MIN_STALENESS_MS} to {MAX_STALENESS_MS}")
-        if self.replica is not None and not self.replica.startswith(("postgresql:", "postgres:")):
-            raise ConfigurationError("replica must be like postgresql://user@host:5432/name")
-        if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
-            raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
-        if self.log_level not in {"debug", "info", "warning", "error"}:
-            raise ConfigurationError("log_level must be debug, info, warning or error")
+        for field in fields(self):
+            _require_possible(field.name, getattr(self, field.name))
 
     @property
     def url(self) -> str:
@@ -70,11 +63,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
-    """A setting, and where its value came from."""
+    """A setting, where its value came from, and what is wrong with it, if anything is."""
 
     name: str
     value: Any
     source: str
+    problem: str | None = None
 
 
 def load(
@@ -84,7 +78,11 @@ def load(
     file: str | None = None,
 ) -> Settings:
     """The settings in force. Raises ConfigurationError for an unknown or malformed one, and names it."""
-    return Settings(**{each.name: each.value for each in sources(flags, environment=environment, file=file)})
+    found = sources(flags, environment=environment, file=file)
+    for each in found:
+        if each.problem is not None:
+            raise ConfigurationError(each.problem)
+    return Settings(**{each.name: each.value for each in found})
 
 
 def sources(
@@ -93,7 +91,10 @@ def sources(
     environment: Mapping[str, str] | None = None,
     file: str | None = None,
 ) -> list[Sourced]:
-    """Every setting with its value and source, in the order of `Settings`."""
+    """Every setting with its value and source, in the order of `Settings`, also those that `load` refuses.
+
+    Raises ConfigurationError for a file that cannot be read, or has an unknown setting.
+    """
     env = os.environ if environment is None else environment
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     path = file or env.get(_PREFIX + "CONFIG")
@@ -102,14 +103,37 @@ def sources(
     for field in fields(Settings):
         name, variable = field.name, _PREFIX + field.name.upper()
         if name in given:
-            found.append(Sourced(name=name, value=given[name], source="flag"))
+            found.append(_sourced(name, name, given[name], "flag"))
         elif variable in env:
-            found.append(Sourced(name=name, value=_typed(variable, name, env[variable]), source=variable))
+            found.append(_sourced(variable, name, env[variable], variable))
         elif name in written:
-            found.append(Sourced(name=name, value=_typed(name, name, written[name]), source=path or DEFAULT_FILE))
+            found.append(_sourced(name, name, written[name], path or DEFAULT_FILE))
         else:
             found.append(Sourced(name=name, value=field.default, source="default"))
     return found
+
+
+def _sourced(shown: str, name: str, value: Any, source: str) -> Sourced:
+    try:
+        typed = _typed(shown, name, value)
+        _require_possible(name, typed)
+    except ConfigurationError as error:
+        return Sourced(name=name, value=value, source=source, problem=error.explanation)
+    return Sourced(name=name, value=typed, source=source)
+
+
+def _require_possible(name: str, value: Any) -> None:
+    """Raises ConfigurationError for a value, of the right type, that the setting cannot have."""
+    if name in _RANGES:
+        least, most = _RANGES[name]
+        if not least <= value <= most:
+            raise ConfigurationError(f"{name} must be {least} to {most}")
+    elif name == "replica" and value is not None and not value.startswith(("postgresql:", "postgres:")):
+        raise ConfigurationError("replica must be like postgresql://user@host:5432/name")
+    elif name == "public_url" and value is not None and not _PUBLIC_URL.fullmatch(value):
+        raise ConfigurationError("public_url must be like https://grants.example.com or https://example.com/grants")
+    elif name == "log_level" and value not in {"debug", "info", "warning", "error"}:
+        raise ConfigurationError("log_level must be debug, info, warning or error")
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -127,7 +151,7 @@ def _typed(shown: str, name: str, value: Any) -> Any:
         if str(value).lower() not in _TRUTHS:
             raise ConfigurationError(f"{shown} must be true or false, not {value!r}")
         return _TRUTHS[str(value).lower()]
-    if name not in {"port", "workers", "cache_mb", "connections", "staleness_ms"}:
+    if name not in _RANGES:
         if not isinstance(value, str):
             raise ConfigurationError(f"{shown} must be a text")
         return value

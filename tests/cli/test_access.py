@@ -1,5 +1,6 @@
 """check, why, who and what, on the demo organization."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -79,6 +80,23 @@ def test_the_remedies_with_a_command_do_what_they_say(demo: Shell) -> None:
         (command,) = [line for line in demo("why", *question).out.splitlines() if "grantbook grants" in line]
         assert demo(*command.partition("grantbook ")[2].split()).code == Exit.DONE
         assert demo("why", *question).code == Exit.DONE
+
+
+def test_the_command_of_a_remedy_is_about_the_place_that_flags_named(demo: Shell) -> None:
+    (demo.directory / "my types.toml").write_text('[entity_types.notebook]\nlevels = ["view", "edit"]\n')
+    demo.book.rename(demo.directory / "my book.db")
+    flags = ("--database", "sqlite:///my book.db", "--vocabulary", "my types.toml", "--organization", "org_demo")
+    demo("grants", "add", "rule", "rule_tone", "user", "usr_jonas", "view", *flags)
+    for question in (
+        ("usr_jonas", "read", *PIPELINE),
+        ("usr_kira", "admin", *INCIDENTS),
+        ("usr_elif", "write", "vector_store", "vs_contracts"),
+        ("usr_jonas", "modify", "rule", "rule_tone"),
+    ):
+        (line,) = [line for line in demo("why", *question, *flags).out.splitlines() if "grantbook grants" in line]
+        assert line.endswith(" --database 'sqlite:///my book.db' --vocabulary 'my types.toml' --organization org_demo")
+        assert demo(*shlex.split(line.partition("grantbook ")[2])).code == Exit.DONE
+        assert demo("why", *question, *flags).code == Exit.DONE
 
 
 def test_raising_a_grant_on_a_rule_is_granting_again(demo: Shell) -> None:

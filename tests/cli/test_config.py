@@ -23,7 +23,7 @@ def test_each_setting_has_a_value_and_a_source(shell: Shell) -> None:
 def test_the_flag_wins_over_the_environment_and_that_over_the_file(shell: Shell) -> None:
     for name in ("flag", "environment", "file"):
         made = shell(
-            "init", "--organization", name, "--email", "a@b.example", "--organization-id", f"org_{name}",
+            "init", "--name", name, "--email", "a@b.example", "--organization-id", f"org_{name}",
             "--database", f"sqlite:///{name}.db",
         )  # fmt: skip
         assert made.code == Exit.DONE
@@ -58,9 +58,34 @@ def test_secrets_in_a_database_url_are_masked(shell: Shell, url: str, shown: str
     assert f"database\t{shown}\tGRANTBOOK_DATABASE" in shell("config", "show").out.splitlines()
 
 
+def test_secrets_are_masked_where_a_database_url_is_no_text(shell: Shell) -> None:
+    shell.environment.delenv("GRANTBOOK_DATABASE")
+    (shell.directory / "grantbook.toml").write_text('database = ["postgresql://user:hidden@host/db"]\n')
+    shown = shell("config", "show")
+    assert (shown.code, shown.err) == (Exit.FAILED, "error: database must be a text\n")
+    assert "hidden" not in shown.out
+
+
 def test_a_setting_that_cannot_be_is_named(shell: Shell) -> None:
     shell.environment.setenv("GRANTBOOK_PORT", "many")
-    shown = shell("config", "show", "--json")
+    shown = shell("verify", "--json")
     assert (shown.code, shown.out) == (Exit.FAILED, "")
     assert shown.error["code"] == "CONFIGURATION_ERROR"
     assert "GRANTBOOK_PORT" in shown.error["message"]
+
+
+def test_settings_that_cannot_be_are_shown_with_what_is_wrong(shell: Shell) -> None:
+    (shell.directory / "grantbook.toml").write_text('port = 99999999\nlog_level = "loud"\nhost = "::1"\n')
+    shell.environment.setenv("GRANTBOOK_WORKERS", "many")
+    table, document = (shell("config", "show", *flags) for flags in ((), ("--json",)))
+    assert (table.code, document.code) == (Exit.FAILED, Exit.FAILED)
+    for row in ("port\t99999999\tgrantbook.toml", "workers\tmany\tGRANTBOOK_WORKERS", "host\t::1\tgrantbook.toml"):
+        assert row in table.out.splitlines()
+    said = "GRANTBOOK_WORKERS must be a whole number, not 'many'; log_level must be debug, info, warning or error"
+    assert table.err == f"error: port must be 0 to 65535; {said}\n"
+    assert document.error["code"] == "CONFIGURATION_ERROR"
+    problems = {each["name"]: each["problem"] for each in document.json["settings"]}
+    assert problems["port"] == "port must be 0 to 65535"
+    assert {name for name, problem in problems.items() if problem} == {"port", "workers", "log_level"}
+    refused = shell("serve")
+    assert (refused.code, refused.err) == (Exit.FAILED, "error: port must be 0 to 65535\n")

@@ -68,7 +68,7 @@ def test_the_key_of_a_server_that_runs_stays(demo: Shell) -> None:
 
 
 def test_another_organization_of_that_id_is_left_alone(shell: Shell) -> None:
-    shell("init", "--organization", "Mine", "--email", "me@mine.example", "--organization-id", "org_demo")
+    shell("init", "--name", "Mine", "--email", "me@mine.example", "--organization-id", "org_demo")
     before = shell("verify", "--json").json
     shown = shell("demo", "--json")
     assert (shown.code, shown.error["code"]) == (Exit.FAILED, "RESOURCE_CONFLICT")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from grantbook.bootstrap import open_store, system_clock
 from grantbook.cli.errors import Exit
 from tests.cli.conftest import Shell
 
@@ -22,6 +23,19 @@ def test_add_check_and_revoke(demo: Shell) -> None:
     again = demo("grants", "revoke", added.json["id"])
     assert (again.code, again.out) == (Exit.FAILED, "")
     assert f"grant_id {added.json['id']}" in again.err
+
+
+def test_a_revoked_grant_is_shown_as_it_was_and_the_record_tells_why(demo: Shell) -> None:
+    for entity, level in ((CRM, "read"), (("rule", "rule_tone"), "view")):
+        added = demo("grants", "add", *entity, *JONAS, level, "--json").json
+        revoked = demo("grants", "revoke", added["id"], "--reason", "Project ended", "--json")
+        assert (revoked.code, revoked.json) == (Exit.DONE, added)
+        store = open_store("sqlite:///book.db", system_clock)
+        *_, last = store.changes("org_demo")
+        store.close()
+        assert (last.subject_id, last.action, last.reason) == (entity[1], "revoked", "Project ended")
+    odd = demo("grants", "revoke", added["id"], "--reason", "a\x1b[2J", "--json")
+    assert (odd.code, odd.out, odd.error["details"]["field"]) == (Exit.USAGE, "", "reason")
 
 
 def test_the_same_grant_again_changes_nothing_and_another_level_is_refused(demo: Shell) -> None:

@@ -7,7 +7,7 @@ from grantbook.cli.errors import Exit
 from grantbook.service import keys
 from tests.cli.conftest import Shell
 
-ACME = ("init", "--organization", "Acme", "--email", "Ann@Acme.example", "--json")
+ACME = ("init", "--name", "Acme", "--email", "Ann@Acme.example", "--json")
 
 
 def test_init_makes_an_organization_whose_owner_can_use_the_key(shell: Shell) -> None:
@@ -24,7 +24,7 @@ def test_init_makes_an_organization_whose_owner_can_use_the_key(shell: Shell) ->
 
 
 def test_the_key_is_shown_once_and_kept_nowhere(shell: Shell) -> None:
-    made = shell("init", "--organization", "Acme", "--email", "ann@acme.example")
+    made = shell("init", "--name", "Acme", "--email", "ann@acme.example")
     (secret,) = [word for word in made.out.split() if word.startswith("gb_")]
     assert made.out.count(secret[:20]) == 1
     assert "only a digest of it is kept" in made.out
@@ -34,7 +34,7 @@ def test_the_key_is_shown_once_and_kept_nowhere(shell: Shell) -> None:
 
 
 def test_ids_can_be_given_and_a_second_organization_added(shell: Shell) -> None:
-    first = shell("init", "--name", "Acme", *ACME[3:], "--organization-id", "org_acme", "--user-id", "usr_ann")
+    first = shell(*ACME, "--organization-id", "org_acme", "--user-id", "usr_ann")
     second = shell(*ACME, "--organization-id", "org_other", "--user-id", "usr_ann")
     assert (first.json["organization_id"], first.json["user_id"]) == ("org_acme", "usr_ann")
     assert second.json["organization_id"] == "org_other"
@@ -54,11 +54,12 @@ def test_the_same_organization_again_is_an_error_and_changes_nothing(shell: Shel
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        (("--organization", "Acme", "--email", "nobody"), "email"),
-        (("--organization", " ", "--email", "ann@acme.example"), "name"),
-        (("--organization", "Acme", "--email", "ann@acme.example", "--user-id", "ann"), "--user-id"),
-        (("--organization", "Acme", "--email", "ann@acme.example", "--organization-id", "usr_x"), "--organization-id"),
-        (("--organization", "Acme"), "--email"),
+        (("--name", "Acme", "--email", "nobody"), "email"),
+        (("--name", " ", "--email", "ann@acme.example"), "name"),
+        (("--name", "Acme", "--email", "ann@acme.example", "--user-id", "ann"), "--user-id"),
+        (("--name", "Acme", "--email", "ann@acme.example", "--organization-id", "usr_x"), "--organization-id"),
+        (("--name", "Acme"), "--email"),
+        (("--organization", "Acme", "--email", "ann@acme.example"), "No such option"),
     ],
 )
 def test_what_is_wrong_is_named(shell: Shell, arguments: tuple[str, ...], field: str) -> None:

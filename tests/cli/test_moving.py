@@ -14,7 +14,7 @@ from tests.cli.conftest import Shell
 
 DEMO: Final = "org_demo"
 NEW: Final = ("--database", "sqlite:///new.db")
-OTHER: Final = ("init", "--organization", "Other", "--email", "o@other.example", "--organization-id", "org_other")
+OTHER: Final = ("init", "--name", "Other", "--email", "o@other.example", "--organization-id", "org_other")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Which database, which organization, on whose behalf: the same for every command."""
 
+import json
 import sqlite3
 
 import pytest
@@ -8,7 +9,7 @@ from grantbook.cli.errors import Exit
 from tests.cli.conftest import Shell
 
 CHECK = ("check", "usr_ada", "read", "vector_store", "vs_crm")
-OTHER = ("init", "--organization", "Other", "--email", "o@other.example", "--organization-id", "org_other")
+OTHER = ("init", "--name", "Other", "--email", "o@other.example", "--organization-id", "org_other")
 
 
 def test_the_only_organization_need_not_be_named(demo: Shell) -> None:
@@ -29,7 +30,7 @@ def test_of_several_organizations_one_must_be_named(demo: Shell) -> None:
 
 
 def test_an_empty_database_says_how_to_begin(shell: Shell) -> None:
-    shell("init", "--organization", "Acme", "--email", "no address")
+    shell("init", "--name", "Acme", "--email", "no address")
     shown = shell(*CHECK)
     assert (shown.code, shown.out) == (Exit.USAGE, "")
     assert "grantbook init" in shown.err
@@ -66,13 +67,13 @@ def test_other_databases_are_refused_without_showing_passwords(shell: Shell, url
 
 @pytest.mark.parametrize("url", ["", "grants.db"])
 def test_a_database_without_a_url_is_told_how_one_looks(shell: Shell, url: str) -> None:
-    shown = shell("init", "--organization", "Acme", "--email", "ann@acme.example", "--database", url)
+    shown = shell("init", "--name", "Acme", "--email", "ann@acme.example", "--database", url)
     assert (shown.code, shown.out) == (Exit.FAILED, "")
     assert f"sqlite:///{url or 'path'}" in shown.err
 
 
 MAKERS = [
-    ("init", "--organization", "Acme", "--email", "ann@acme.example"),
+    ("init", "--name", "Acme", "--email", "ann@acme.example"),
     ("demo",),
     ("import", "some.jsonl"),
     ("migrate", "up"),
@@ -130,6 +131,34 @@ def test_an_unknown_organization_is_an_error(demo: Shell, organization: str) -> 
         shown = demo(*CHECK)
         assert shown.code in {Exit.USAGE, Exit.FAILED}
         assert "organization" in shown.err
+
+
+NOTEBOOK = {
+    "kind": "entity", "entity_type": "notebook", "id": "nb_plans", "name": "Plans", "owner_type": "user",
+    "owner_id": "usr_gina", "access_mode": "private", "created_by": "usr_gina",
+    "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+def test_types_of_ones_own_are_in_the_file_that_a_flag_names(demo: Shell) -> None:
+    (demo.directory / "types.toml").write_text('[entity_types.notebook]\nlevels = ["view", "edit"]\n')
+    (demo.directory / "notebook.jsonl").write_text(json.dumps(NOTEBOOK))
+    plans = ("notebook", "nb_plans")
+    for command in (
+        ("import", "notebook.jsonl"),
+        ("check", "usr_gina", "edit", *plans),
+        ("grants", "add", *plans, "user", "usr_dev", "view"),
+        ("why", "usr_dev", "view", *plans),
+        ("who", *plans),
+        ("what", "usr_dev", "--type", "notebook"),
+    ):
+        without = demo(*command)
+        assert (without.code, without.out) == (Exit.USAGE, "")
+        assert "entity_type must be one of assistant" in without.err
+        assert without.err.endswith("types of your own are in the file that --vocabulary names\n")
+        assert demo(*command, "--vocabulary", "types.toml").code == Exit.DONE
+    none = demo("check", "usr_gina", "edit", *plans, "--vocabulary", "none.toml")
+    assert (none.code, "cannot read the vocabulary file none.toml" in none.err) == (Exit.FAILED, True)
 
 
 def test_as_acts_with_the_rights_of_that_user(demo: Shell) -> None:

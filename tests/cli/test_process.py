@@ -46,7 +46,7 @@ def test_help_starts_without_the_database_and_the_server(shell: Shell) -> None:
     assert set(loaded.out.split()) & UNWANTED == set()
 
 
-@pytest.mark.parametrize("group", [(), ("grants",), ("config",)])
+@pytest.mark.parametrize("group", [(), ("grants",), ("keys",), ("config",)])
 def test_without_a_command_the_help_is_shown_as_a_usage_error(shell: Shell, group: tuple[str, ...]) -> None:
     shown = shell(*group)
     assert shown.code == Exit.USAGE
@@ -63,6 +63,7 @@ def test_every_command_has_help(shell: Shell) -> None:
         "who",
         "what",
         "grants add",
+        "keys create",
         "export",
         "import",
         "config show",

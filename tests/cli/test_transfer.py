@@ -107,17 +107,33 @@ def test_the_record_tells_of_the_import(demo: Shell, exported: list[dict[str, An
     assert {change.action for change in changes if change.kind == "Grant"} == {"granted"}
 
 
-def test_a_part_of_an_organization_is_imported_into_one_that_is_there(demo: Shell) -> None:
-    store = {"kind": "entity", "entity_type": "vector_store", "id": "vs_late", "name": "Late", "owner_type": "user"}
-    rest = {"owner_id": "usr_ada", "access_mode": "private", "created_by": "usr_ada"}
-    times = {"created_at": "2026-01-01T00:00:00+01:00", "updated_at": "2026-01-01T00:00:00.123456Z"}
-    write(demo, "part.jsonl", ["\n", {**store, **rest, **times}])
-    assert demo("import", "part.jsonl").code == Exit.USAGE
-    done = demo("import", "part.jsonl", "--organization", DEMO)
+PART: Final = {
+    "kind": "entity", "entity_type": "vector_store", "id": "vs_late", "name": "Late", "owner_type": "user",
+    "owner_id": "usr_ada", "access_mode": "private", "created_by": "usr_ada",
+    "created_at": "2026-01-01T00:00:00+01:00", "updated_at": "2026-01-01T00:00:00.123456Z",
+}  # fmt: skip
+
+
+def test_a_part_of_an_organization_is_imported_into_the_only_one_that_is_there(demo: Shell) -> None:
+    write(demo, "part.jsonl", ["\n", PART])
+    done = demo("import", "part.jsonl")
     assert (done.code, done.out) == (Exit.DONE, f"{DEMO}: 1 facts imported, 0 were there already\n")
     demo("export", "demo.jsonl")
     (late,) = [fact for fact in read(demo, "demo.jsonl") if fact.get("id") == "vs_late"]
     assert (late["created_at"], late["updated_at"]) == ("2025-12-31T23:00:00Z", "2026-01-01T00:00:00.123456Z")
+
+
+def test_of_several_organizations_a_part_is_for_the_one_that_is_chosen(demo: Shell) -> None:
+    write(demo, "part.jsonl", [PART])
+    demo("init", "--name", "Other", "--email", "o@other.example", "--organization-id", "org_other")
+    before = demo("verify", "--json").json
+    shown = demo("import", "part.jsonl")
+    assert (shown.code, shown.out) == (Exit.USAGE, "")
+    assert f"2 organizations ({DEMO}, org_other): choose one with --organization ID" in shown.err
+    assert demo("verify", "--json").json == before
+    assert demo("import", "part.jsonl", "--organization", DEMO, "--json").json["organization_id"] == DEMO
+    none = demo("import", "part.jsonl", *NEW)
+    assert (none.code, "holds no organization yet" in none.err) == (Exit.USAGE, True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sqlite3
 from grantbook.cli.errors import Exit
 from tests.cli.conftest import Shell
 
-OTHER = ("init", "--organization", "Other", "--email", "o@other.example", "--organization-id", "org_other")
+OTHER = ("init", "--name", "Other", "--email", "o@other.example", "--organization-id", "org_other")
 
 
 def test_an_untouched_history_is_intact(demo: Shell) -> None:

@@ -74,3 +74,11 @@ def test_grants_list(demo: Shell, api: Api) -> None:
     found = demo("grants", "list", "--limit", "5", "--skip", "3", "--json").json
     wanted = api("GET", "access/grants", params={"limit": 5, "skip": 3})
     assert found.items() <= wanted.items()
+
+
+def test_keys_list(demo: Shell, api: Api) -> None:
+    demo("keys", "create", "usr_dev", "report", "--scope", "read")
+    found, wanted = demo("keys", "list", "--json").json, api("GET", "api-keys")
+    for each in (*found["keys"], *wanted["keys"]):
+        del each["last_used_at"]  # the server has just noted that of its own
+    assert (found["keys"], found["total"]) == (wanted["keys"], wanted["total"])

@@ -12,12 +12,17 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 import pytest
+from msgspec.structs import fields
 
+from grantbook.cli.lines import _KINDS
 from grantbook.http.errors import STATUS
+from grantbook.service.transfer import LEFT_BEHIND
 from tests.serving import Server, serving
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATING: Final = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+VOCABULARY: Final = (ROOT / "docs" / "vocabulary.md").read_text(encoding="utf-8")
 SERVED_AT: Final = "http://127.0.0.1:8420"
 
 
@@ -71,7 +76,8 @@ def test_the_first_five_requests_answer_as_the_readme_says(demo: Demo) -> None:
     commands = [block for block in _blocks("bash") if block.startswith("curl")]
     assert len(commands) == 5
     check, explain, grant, users, entities = (_curl(command, demo) for command in commands)
-    assert (check["allowed"], check["access_level"]) == (True, "write")
+    (told,) = map(json.loads, _blocks("json"))
+    assert check == {**told, "revision": check["revision"]}  # which the other examples raise
     (path,) = explain["grant_paths"]
     assert (path["type"], path["source_name"], path["slice_id"]) == ("department", "Engineering", "kslice_runbooks")
     assert (grant["grantee_name"], grant["reason"]) == ("Gina Rossi", "Customer visit")
@@ -103,6 +109,40 @@ def test_a_python_example_of_the_readme_runs(example: str, demo: Demo, tmp_path:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout
+
+
+def test_the_example_of_types_of_ones_own_runs(tmp_path: Path) -> None:
+    (types,), (example,) = _blocks("toml", VOCABULARY), _blocks("python", VOCABULARY)
+    (tmp_path / "types.toml").write_text(types)
+    command = [sys.executable, "-c", example]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
+def test_the_lines_of_an_import_have_the_fields_that_are_told() -> None:
+    table = OPERATING.partition("| kind | needs |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines()[2:]]
+    told = {kind.strip(" `"): [re.findall(r"`(\w+)`", cell) for cell in cells] for kind, *cells in rows}
+    known = {
+        name: [
+            [field.name for field in fields(kind) if field.required],
+            [each.name for each in fields(kind) if not each.required and each.name not in LEFT_BEHIND.get(kind, ())],
+        ]
+        for name, kind in _KINDS.items()
+    }
+    assert told == known
+    assert list(told) == list(known)
+
+
+def test_the_example_of_lines_by_hand_is_imported(tmp_path: Path) -> None:
+    (lines,) = _blocks("jsonl", OPERATING)
+    (tmp_path / "lines.jsonl").write_text(lines)
+    book = ("--database", f"sqlite:///{tmp_path / 'book.db'}")
+    _grantbook("init", "--name", "Acme", "--email", "ada@acme.example", "--user-id", "usr_ada", *book)
+    done = _grantbook("import", str(tmp_path / "lines.jsonl"), *book)
+    assert done.endswith(f": {lines.count(chr(10))} facts imported, 0 were there already\n")
+    assert _grantbook("check", "usr_bob", "read", "vector_store", "vs_cases", *book).startswith("allowed: ")
+    _grantbook("verify", *book)
 
 
 def test_the_commands_of_the_readme_are_there() -> None:

@@ -16,6 +16,7 @@ from grantbook.cli.demo import demo
 from grantbook.cli.errors import run
 from grantbook.cli.grants import grants
 from grantbook.cli.history import verify
+from grantbook.cli.keys import keys
 from grantbook.cli.migrate import migrate
 from grantbook.cli.organizations import init
 from grantbook.cli.output import flush
@@ -32,7 +33,7 @@ def grantbook() -> None:
     """The access-grant server: who may do what on which entity, why, and since when."""
 
 
-for _command in (init, serve, demo, check, why, who, what, grants, export, import_, config, migrate, verify):
+for _command in (init, serve, demo, check, why, who, what, grants, keys, export, import_, config, migrate, verify):
     grantbook.add_command(_command)
 
 

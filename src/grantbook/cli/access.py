@@ -72,7 +72,7 @@ def why(
         if as_json:
             print_json(rendering.explanation(reading, question.entity, answer))
         else:
-            print_tree(tree_of(reading, question, answer))
+            print_tree(tree_of(reading, question, answer, place.flags))
     return _exit(answer)
 
 

@@ -51,6 +51,7 @@ FIXES: Final[Mapping[str, str]] = {
     "TAMPERED_HISTORY": "compare the database with a backup from before that revision",
     "DAMAGED_BOOK": "compare the database with a backup; 'grantbook verify' lists all that is wrong",
 }
+FIELD_FIXES: Final[Mapping[str, str]] = {"entity_type": "types of your own are in the file that --vocabulary names"}
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
@@ -82,12 +83,11 @@ def report_of(error: BaseException) -> Report:
         case InvalidLines():
             first = f"line {error.details['line']}: {error.details['message']}"
             more = len(error.details["errors"]) - 1
-            message = f"{first} (and {more} more such lines)" if more else first
+            message = _advised(error, f"{first} (and {more} more such lines)" if more else first)
             return Report(exit=Exit.USAGE, code=error.error_code, message=message, details=error.details)
         case ValidationFailed():
-            return Report(
-                exit=Exit.USAGE, code=error.error_code, message=str(error.details["message"]), details=error.details
-            )
+            message = _advised(error, str(error.details["message"]))
+            return Report(exit=Exit.USAGE, code=error.error_code, message=message, details=error.details)
         case GrantbookError():
             return Report(exit=Exit.FAILED, code=error.error_code, message=_sentence(error), details=error.details)
         case click.UsageError():
@@ -108,6 +108,11 @@ def _usage(error: click.UsageError) -> Report:
     parameter = error.param if isinstance(error, click.BadParameter) else None
     details = {"field": parameter.name, "message": error.message} if parameter is not None else {}
     return Report(exit=Exit.USAGE, code="USAGE_ERROR", message=message, details=details)
+
+
+def _advised(error: ValidationFailed, message: str) -> str:
+    fix = FIELD_FIXES.get(error.details["field"])
+    return message + (f": {fix}" if fix else "")
 
 
 def _sentence(error: GrantbookError) -> str:

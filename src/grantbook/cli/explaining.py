@@ -27,10 +27,10 @@ _REMEDIES: Final = {
     "unarchive_entity": "unarchive {entity_type} {entity_id}: an archived entity gives no access",
     "invite_user": "invite {user_id}: only members have access here",
     "reactivate_user": "activate {user_id}, who is {account_state}",
-    "raise_grant": "raise the grant: grantbook grants update {grant_id} {access_level}",
-    "start_grant_earlier": "the grant has not begun: grantbook grants update {grant_id} --starts-at now",
+    "raise_grant": "raise the grant: grantbook grants update {grant_id} {access_level}{flags}",
+    "start_grant_earlier": "the grant has not begun: grantbook grants update {grant_id} --starts-at now{flags}",
     "create_grant": (
-        "grant it: grantbook grants add {entity_type} {entity_id} {grantee_type} {grantee_id} {access_level}"
+        "grant it: grantbook grants add {entity_type} {entity_id} {grantee_type} {grantee_id} {access_level}{flags}"
     ),
 }
 
@@ -59,8 +59,9 @@ class Glossary:
         return ref.id if name is None else f"{name} ({ref.id})"
 
 
-def tree_of(reading: Reading, question: Check, answer: Decision) -> Tree:
-    """The answer as the root, a branch for every path, highest level first, and for a denial the remedies."""
+def tree_of(reading: Reading, question: Check, answer: Decision, flags: str) -> Tree:
+    """The answer as the root, a branch for every path, highest level first, and for a denial the remedies, with
+    commands that have these `flags`."""
     known = Glossary(reading, question, answer.paths)
     who = known.principal(Principal("user", question.user_id))
     what = f"{question.access_level} on {question.entity.type} {known.entity(question.entity)}"
@@ -76,18 +77,21 @@ def tree_of(reading: Reading, question: Check, answer: Decision) -> Tree:
             tree.add(text("there is no path to it"))
         fixes = tree.add(text("what would allow it"))
         for remedy in answer.remedies:
-            fixes.add(text(remedy_text(question, remedy)))
+            fixes.add(text(remedy_text(question, remedy, flags)))
     return tree
 
 
-def remedy_text(question: Check, remedy: Mapping[str, str]) -> str:
+def remedy_text(question: Check, remedy: Mapping[str, str], flags: str) -> str:
     """One remedy as a sentence, with the command where there is one."""
     action = remedy["action"]
     if action == "raise_grant" and question.entity.type == RULE:  # granting again is how a rule's grant is raised
         named = {"entity_type": RULE, "entity_id": question.entity.id, "grantee_type": "user"}
-        return _REMEDIES["create_grant"].format_map({**named, "grantee_id": question.user_id, **remedy})
+        known = {**named, "grantee_id": question.user_id, **remedy, "flags": flags}
+        return _REMEDIES["create_grant"].format_map(known)
     template = _REMEDIES.get(action)
-    return template.format_map(remedy) if template else ", ".join(f"{name} {value}" for name, value in remedy.items())
+    if template is None:
+        return ", ".join(f"{name} {value}" for name, value in remedy.items())
+    return template.format_map({**remedy, "flags": flags})
 
 
 def _reason(known: Glossary, path: Path) -> str:

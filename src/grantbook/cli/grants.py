@@ -11,10 +11,9 @@ from grantbook.cli.output import print_json, print_table
 from grantbook.cli.places import Place, in_organization
 from grantbook.http.platform import rendering
 from grantbook.http.platform.rendering import Json
-from grantbook.model.errors import ValidationFailed
+from grantbook.model.errors import NotFound, ValidationFailed
 from grantbook.model.facts import EntityRef, Grant, Principal
 from grantbook.model.instants import Instant
-from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 from grantbook.service import grants as use_cases
 from grantbook.service import rule_permissions
 from grantbook.service.desk import Reading, Writing
@@ -38,14 +37,8 @@ def grants() -> None:
 @click.option("--id", "entity_id", type=options.ID, metavar="ID", help="Only grants on this entity.")
 @click.option("--grantee-type", metavar="TYPE", help="Only grants to a user, department, role or organization.")
 @click.option("--grantee-id", type=options.GRANTEE_ID, metavar="ID", help="Only grants to this one.")
-@click.option("--skip", type=click.IntRange(0, MAX_SKIP), default=0, help="How many to leave out.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_PAGE),
-    default=DEFAULT_PAGE,
-    show_default=True,
-    help="How many to show at most.",
-)
+@options.skip
+@options.limit
 @options.as_json
 @in_organization
 def list_(
@@ -165,16 +158,17 @@ def update(
 
 @grants.command()
 @click.argument("grant_id", metavar="GRANT_ID", type=options.ID)
+@click.option("--reason", metavar="TEXT", help="Why, for the record.")
+@options.as_json
 @in_organization
-def revoke(place: Place, *, grant_id: str) -> int:
-    """End a grant. Its history stays."""
-    with place.writing() as writing:
-        grant = writing.snapshot.find(Grant, grant_id)
-        if grant is not None and grant.entity_type == RULE:
-            rule_permissions.revoke_permission(writing, grant.entity_id, grant.grantee)
-        else:
-            use_cases.revoke(writing, grant_id)
-    click.echo(f"revoked: {grant_id}")
+def revoke(place: Place, *, grant_id: str, reason: str | None, as_json: bool) -> int:
+    """End a grant. Its history stays; with --json, the grant as it was."""
+    with place.writing(reason=reason) as writing:
+        (document,) = rendering.grants(writing, [_revoke(writing, grant_id)])
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(f"revoked: {grant_id}")
     return Exit.DONE
 
 
@@ -187,6 +181,18 @@ def _confirm(document: Json, done: str, *, as_json: bool) -> None:
                 done=done, **document
             )
         )
+
+
+def _revoke(writing: Writing, grant_id: str) -> Grant:
+    """The grant as it was. Raises NotFound(grant_id), PermissionDenied."""
+    grant = writing.snapshot.find(Grant, grant_id)
+    if grant is None:
+        raise NotFound("Access grant not found", grant_id=grant_id)
+    if grant.entity_type == RULE:
+        rule_permissions.revoke_permission(writing, grant.entity_id, grant.grantee)
+    else:
+        use_cases.revoke(writing, grant_id)
+    return grant
 
 
 def _add_to_rule(writing: Writing, rule_id: str, new: NewGrant) -> tuple[Grant, bool]:

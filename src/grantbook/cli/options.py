@@ -8,6 +8,7 @@ import click
 from grantbook.model.facts import EVERYONE
 from grantbook.model.ids import is_id
 from grantbook.model.instants import MAX_INSTANT, Instant, from_datetime
+from grantbook.model.limits import DEFAULT_PAGE, MAX_PAGE, MAX_SKIP
 
 
 class IdType(click.ParamType[str]):
@@ -63,4 +64,15 @@ END: Final = TimeOrType("never")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the words of the API.")
 as_of = click.option("--as-of", type=TIME, metavar="TIME", help="Answer for this time, such as 2026-04-15T10:00:00Z.")
+skip = click.option("--skip", type=click.IntRange(0, MAX_SKIP), default=0, help="How many to leave out.")
+limit = click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_PAGE),
+    default=DEFAULT_PAGE,
+    show_default=True,
+    help="How many to show at most.",
+)
 database = click.option("--database", metavar="URL", help="The database, such as sqlite:///grantbook.db.")
+vocabulary = click.option(
+    "--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types."
+)

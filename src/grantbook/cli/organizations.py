@@ -5,7 +5,7 @@ import click
 from grantbook import settings
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
-from grantbook.cli.output import print_json, print_pairs
+from grantbook.cli.output import print_json, print_secret
 from grantbook.cli.places import opened
 from grantbook.model import ids
 from grantbook.service import keys, organizations
@@ -13,9 +13,7 @@ from grantbook.service.desk import SYSTEM, again_if_aborted
 
 
 @click.command()
-@click.option(
-    "--name", "--organization", "name", required=True, metavar="NAME", help="The name of the new organization, no id."
-)
+@click.option("--name", required=True, metavar="NAME", help="The name of the new organization, no id.")
 @click.option("--email", required=True, metavar="EMAIL", help="The owner's address.")
 @click.option("--full-name", metavar="NAME", help="The owner's name.")
 @click.option("--organization-id", type=options.ORGANIZATION_ID, metavar="ID", help="An id of your own, org_...")
@@ -47,6 +45,5 @@ def init(
     if as_json:
         print_json(made)
         return Exit.DONE
-    print_pairs(list(made.items()))
-    click.echo("\nThe key is shown this once: only a digest of it is kept. Store it where secrets belong.")
+    print_secret(list(made.items()))
     return Exit.DONE

@@ -48,6 +48,12 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
         click.echo(f"{name:<{width}}  {_one_line(value)}")
 
 
+def print_secret(pairs: Sequence[tuple[str, str]]) -> None:
+    """Names and values, one of which is a key that cannot be shown again."""
+    print_pairs(pairs)
+    click.echo("\nThe key is shown this once: only a digest of it is kept. Store it where secrets belong.")
+
+
 def print_tree(tree: Tree) -> None:
     """A tree, with lines as long as they need to be where stdout is no terminal."""
     _console().print(tree)

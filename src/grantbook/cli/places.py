@@ -1,10 +1,11 @@
 """Where a command works: a database, one of its organizations, and on whose behalf."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
+from shlex import quote
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
@@ -12,12 +13,13 @@ import click
 from grantbook import settings
 from grantbook.bootstrap import load_vocabulary, open_desk, require_database, system_clock
 from grantbook.cli import options
+from grantbook.cli.config import masked
 from grantbook.model.errors import ConfigurationError, NotFound
 from grantbook.model.ids import RandomBytes
 from grantbook.model.instants import Clock, Instant
 from grantbook.service import gates
 from grantbook.service.desk import SYSTEM, Caller, Desk, Reading, Writing, again_if_aborted
-from grantbook.service.values import valid_id
+from grantbook.service.values import optional_text, valid_id
 from grantbook.settings import Settings
 
 P = ParamSpec("P")
@@ -28,36 +30,53 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One organization of an open book, and the caller that the command acts as."""
+    """One organization of an open book, and the caller that the command acts as.
+
+    `flags` are those that named it, as a shell reads them: for commands that are shown to be run next.
+    """
 
     desk: Desk
     organization_id: str
     caller: Caller
+    flags: str = ""
 
     def reading(self, *, as_of: Instant | None = None) -> AbstractContextManager[Reading]:
         """One question. See `Desk.reading`."""
         return self.desk.reading(self.organization_id, self.caller, as_of=as_of)
 
-    def writing(self) -> AbstractContextManager[Writing]:
-        """One change. See `Desk.writing`."""
-        return self.desk.writing(self.organization_id, self.caller)
+    def writing(self, *, reason: str | None = None) -> AbstractContextManager[Writing]:
+        """One change. See `Desk.writing`. Raises ValidationFailed(reason)."""
+        return self.desk.writing(self.organization_id, self.caller, reason=optional_text("reason", reason))
 
 
 def in_organization(command: Callable[Concatenate[Place, P], R]) -> Callable[..., R]:
-    """Give the command `--database`, `--organization` and `--as`, and pass it the place that they name."""
+    """Give the command `--database`, `--vocabulary`, `--organization`, `--as`, and pass it the place that they name."""
 
     @click.option("--as", "acting_as", type=options.ID, metavar="USER", help="Act with this user's rights.")
     @click.option("--organization", type=options.ID, metavar="ID", help="The organization, if there are several.")
+    @options.vocabulary
     @options.database
     @wraps(command)
     def with_place(
-        *args: Any, database: str | None, organization: str | None, acting_as: str | None, **kwargs: Any
+        *args: Any,
+        database: str | None,
+        vocabulary_file: str | None,
+        organization: str | None,
+        acting_as: str | None,
+        **kwargs: Any,
     ) -> R:
-        given = settings.load({"database": database, "organization": organization})
+        flags = {"database": database, "vocabulary_file": vocabulary_file, "organization": organization}
+        given = settings.load(flags)
         with opened(given) as desk:
-            return again_if_aborted(command)(place_in(desk, given.organization, acting_as), *args, **kwargs)
+            place = replace(place_in(desk, given.organization, acting_as), flags=_written(flags))
+            return again_if_aborted(command)(place, *args, **kwargs)
 
     return with_place
+
+
+def _written(flags: Mapping[str, str | None]) -> str:
+    given = {name.removesuffix("_file"): masked(value) for name, value in flags.items() if value is not None}
+    return "".join(f" --{name} {quote(value)}" for name, value in given.items())
 
 
 @contextmanager
@@ -96,7 +115,7 @@ def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = No
 
     Raises UsageError where several could be meant, NotFound(organization_id), OrganizationAccessDenied.
     """
-    chosen = _only_organization(desk) if organization_id is None else valid_id("organization", organization_id)
+    chosen = only_organization(desk) if organization_id is None else valid_id("organization", organization_id)
     if desk.store.head(chosen).revision == 0:
         raise NotFound("The database has no such organization", organization_id=chosen)
     caller = SYSTEM if acting_as is None else Caller(user_id=acting_as)
@@ -105,7 +124,8 @@ def place_in(desk: Desk, organization_id: str | None, acting_as: str | None = No
     return Place(desk=desk, organization_id=chosen, caller=caller)
 
 
-def _only_organization(desk: Desk) -> str:
+def only_organization(desk: Desk) -> str:
+    """The one that need not be named. Raises UsageError where there are several, or none."""
     found = desk.store.organization_ids()
     if len(found) == 1:
         return found[0]

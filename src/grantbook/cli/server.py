@@ -45,7 +45,7 @@ _OF_THE_SERVER: Final = frozenset(
 )
 @click.option("--replica", metavar="URL", help="A PostgreSQL that replicates the database: lists are read there.")
 @click.option("--metrics/--no-metrics", default=None, help="Answer GET /metrics to whoever asks [default: no].")
-@click.option("--vocabulary", "vocabulary_file", metavar="FILE", help="A TOML file with further entity types.")
+@options.vocabulary
 def serve(
     *,
     database: str | None,

@@ -17,7 +17,7 @@ from grantbook import settings
 from grantbook.cli import history_lines, lines, moving, options
 from grantbook.cli.errors import Exit
 from grantbook.cli.output import print_json
-from grantbook.cli.places import opened, place_in
+from grantbook.cli.places import only_organization, opened, place_in
 from grantbook.cli.progress import progress
 from grantbook.model.errors import ConfigurationError, Conflict, GrantbookError, ValidationFailed
 from grantbook.model.facts import Fact, Organization
@@ -71,11 +71,17 @@ def export(*, file: str, organization: str | None, with_history: bool, database:
 @click.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option(
-    "--organization", type=options.ORGANIZATION_ID, metavar="ID", help="The organization, if no line names it."
+    "--organization",
+    type=options.ORGANIZATION_ID,
+    metavar="ID",
+    help="The organization, if no line names it [default: the only one there is].",
 )
+@options.vocabulary
 @options.database
 @options.as_json
-def import_(*, file: str, organization: str | None, database: str | None, as_json: bool) -> int:
+def import_(
+    *, file: str, organization: str | None, vocabulary_file: str | None, database: str | None, as_json: bool
+) -> int:
     """Read an organization, or a part of one, from the JSON Lines of FILE (- for stdin).
 
     What is there already stays as it is, so an import that was interrupted is finished by running it again. Each part
@@ -84,7 +90,7 @@ def import_(*, file: str, organization: str | None, database: str | None, as_jso
     A file of 'export --history' restores organizations as they were, each as a whole or not at all. It is refused
     where one is there with another history; one that is there with the same stays as it is.
     """
-    given = settings.load({"database": database, "organization": organization})
+    given = settings.load({"database": database, "vocabulary_file": vocabulary_file, "organization": organization})
     with _read(file) as source, opened(given, may_create=True) as desk, progress() as shown:
         texts, is_history = _texts(source, shown)
         if is_history:
@@ -219,7 +225,7 @@ class Arrival:
             if isinstance(line.fact, Organization):
                 self._choose(line.fact.id)
         if self.organization_id is None:
-            raise click.UsageError("no line of the file names the organization: choose one with --organization ID")
+            self.organization_id = only_organization(self.desk)
         return self.organization_id
 
     def _choose(self, organization_id: Any) -> None:
