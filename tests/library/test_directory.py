@@ -211,6 +211,20 @@ def test_a_key_is_paused_and_rotated(book: Grantbook, acme: OrganizationBook) ->
     assert fresh not in repr(rotated)
 
 
+def test_a_key_that_the_application_rotates_opens_what_it_opened(book: Grantbook, acme: OrganizationBook) -> None:
+    key, secret = acme.create_api_key("usr_ada", "maker")
+    with client_of(book.desk) as client:
+
+        def call(method: str, path: str, secret: str, **body: Any) -> Any:
+            return client.request(method, f"/v1/organizations{path}", headers={"X-API-Key": secret}, **body)
+
+        made = call("POST", "", secret, json={"name": "Branch", "type": "company"}).json()["id"]
+        fresh = acme.rotate_api_key(key.id)
+        assert call("GET", f"/{made}", fresh.secret).status_code == 200
+        other = book.organization(acme.id, acting_as="usr_ada").rotate_api_key(fresh.key.id)
+        assert call("GET", f"/{made}", other.secret).status_code == 403
+
+
 def test_keys_open_the_server_until_they_end(book: Grantbook, acme: OrganizationBook) -> None:
     secret = acme.create_api_key("usr_bob", "laptop", scopes=["check"], expires_at=TIME + timedelta(days=1)).secret
     page = acme.list_api_keys()

@@ -78,7 +78,7 @@ def rotate(place: Place, *, key_id: str, as_json: bool) -> int:
     """Put a new key in the place of this one, which opens nothing from the same moment on, and show its secret, this
     once.
 
-    It opens the organizations that were made with the old one only where --as names its user.
+    It opens the organizations that were made with the old one, unless --as names somebody.
     """
     with place.writing() as writing:
         key, secret = use_cases.rotate(writing, key_id)
