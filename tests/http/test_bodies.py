@@ -1,7 +1,11 @@
 """Bodies that are broken, odd, hostile or too large: always the envelope, never a 500, and nothing changes."""
 
 import json
+import resource
+import socket
 from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
@@ -206,3 +210,31 @@ def _required(reference: str) -> list[str]:
     schema = OPENAPI["components"]["schemas"][reference.rpartition("/")[2]]
     found: list[str] = schema.get("required", [])
     return found
+
+
+@pytest.mark.parametrize("call", ["entities/import", "access/check/batch"])
+@pytest.mark.parametrize("key", [None, "gb_wrong"])
+def test_who_is_not_known_does_not_get_to_send_a_long_body(
+    scene: Scene, server: Server, call: str, key: str | None
+) -> None:
+    """It is answered, and let go, as soon as it is longer than what everybody may send; the rest is never kept."""
+    address = httpx.URL(server.url)
+    head = f"POST {scene.tenant.path}/{call} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {4 * MEGABYTE}\r\n" + (f"X-API-Key: {key}\r\n" if key else "")
+    with socket.create_connection((address.host, address.port or 80), timeout=20) as connection:
+        connection.sendall(head.encode() + b"\r\n" + b" " * (4 * MEGABYTE))
+        assert connection.recv(12) == b"HTTP/1.1 401"
+    before = memory_of(server)
+    idle = [socket.create_connection((address.host, address.port or 80), timeout=20) for _ in range(20)]
+    for connection in idle:
+        connection.sendall(head.encode() + b"\r\n" + b" " * (4 * MEGABYTE - 1))
+    sleep(1)  # for what the server may have to take in: less is no failure
+    assert memory_of(server) - before < 30 * MEGABYTE
+    for connection in idle:
+        connection.close()
+
+
+def memory_of(server: Server) -> int:
+    """The bytes of memory that the process has in use."""
+    pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()

@@ -2,13 +2,17 @@
 
 import json
 import re
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
 from grantbook.http import decisions, errors, responses
+from grantbook.http.exchange import secret_of
 from grantbook.http.hot import HotRoutes
 from grantbook.http.hot_writes import WriteRoutes
 from grantbook.http.middleware import BodyLimit, Front, Receive, Scope, Send, TraceId, trace_id_of
@@ -27,8 +31,9 @@ from grantbook.http.platform import (
     rule_permissions,
     rules,
 )
-from grantbook.model.errors import PayloadTooLarge
+from grantbook.model.errors import GrantbookError, PayloadTooLarge
 from grantbook.model.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_IMPORT_BODY_BYTES
+from grantbook.service import keys
 from grantbook.service.admission import Admissions
 from grantbook.service.desk import Desk
 
@@ -79,7 +84,7 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost", metrics: boo
     for routes in (organizations.routes, members.routes, members.open_routes, departments.routes, roles.routes):
         app.include_router(routes)
     _add_health(app)
-    app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large)
+    app.add_middleware(BodyLimit, maximum_of=_max_body_bytes, refuse=_too_large, refusal_of=partial(_unknown, desk))
     app.add_middleware(TraceId)
     writes = WriteRoutes(app.state, super(Application, app).__call__)
     app.front = HotRoutes(desk, app.state.admissions, writes)
@@ -120,6 +125,17 @@ def _max_body_bytes(scope: Scope) -> int:
 
 def _too_large(scope: Scope) -> ASGIApp:
     return errors.response_of(PayloadTooLarge(limit_bytes=_max_body_bytes(scope)), trace_id_of(scope))
+
+
+async def _unknown(desk: Desk, scope: Scope) -> ASGIApp | None:
+    """What whoever has no key gets to hear before more of a body is taken in than everybody may send."""
+    headers = Headers(scope=scope)
+    try:
+        secret = secret_of(headers.get("x-api-key", ""), headers.get("authorization", ""))
+        await run_in_threadpool(keys.authenticate, desk, secret)
+    except GrantbookError as error:
+        return errors.response_of(error, trace_id_of(scope))
+    return None
 
 
 def _json(value: Any) -> Response:

@@ -119,6 +119,7 @@ class _Request(msgspec.Struct):
     is_full: bool
     body: Any
     trace_id: str
+    length: int
     begun: float = 0.0
     takes_waiting: bool = False
 
@@ -155,7 +156,7 @@ class HotRoutes:
             return
         scope[ROUTE] = _TEMPLATES[route[2]]
         try:
-            request = scope.pop(QUESTION, None) or _request(
+            request = scope.pop(QUESTION, None) or self._begun(
                 scope["method"], route[1], route[2], scope["query_string"], scope["headers"]
             )
         except NotPlain:
@@ -188,9 +189,16 @@ class HotRoutes:
         if route is None:
             return None
         try:
-            return _request(method, route[1].decode(), route[2].decode(), route[3] or b"", headers)
+            return self._begun(method, route[1].decode(), route[2].decode(), route[3] or b"", headers)
         except NotPlain:
             return None
+
+    def _begun(self, method: str, organization_id: str, name: str, query: bytes, sent: Headers) -> _Request:
+        """As `_request`. Of somebody who is not known a long body is not taken in: the application looks who it is."""
+        request = _request(method, organization_id, name, query, sent)
+        if request.length > MAX_BODY_BYTES and not self._admissions.may_hold(request.credential, organization_id):
+            raise NotPlain
+        return request
 
     def finish(self, question: "_Request", body: bytes) -> bytes | None:
         """As `Front`."""
@@ -419,14 +427,12 @@ def _request(method: str, organization_id: str, name: str, query: bytes, sent: H
     headers = dict(sent)
     if method != ("GET" if is_list else "POST") or len(headers) != len(sent) or b"transfer-encoding" in headers:
         raise NotPlain
+    length: int | None = None
     if is_list:
-        if headers.get(b"content-length", b"0") != b"0":
-            raise NotPlain
-    elif (
-        query
-        or headers.get(b"content-type") != b"application/json"
-        or announced_length(headers, _MOST_BYTES[name]) is None
-    ):
+        length = announced_length(headers, 0) if b"content-length" in headers else 0
+    elif not query and headers.get(b"content-type") == b"application/json":
+        length = announced_length(headers, _MOST_BYTES[name])
+    if length is None:
         raise NotPlain
     api_key, authorization = headers.get(b"x-api-key", b""), headers.get(b"authorization", b"")
     token = headers.get(b"grantbook-at-least")
@@ -440,6 +446,7 @@ def _request(method: str, organization_id: str, name: str, query: bytes, sent: H
         is_full=False,
         body=_ListRequest(name, _query(query)) if is_list else None,
         trace_id=new_trace_id(headers),
+        length=length,
     )
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from grantbook.model.limits import MAX_TRACE_ID_LENGTH
+from grantbook.model.limits import MAX_BODY_BYTES, MAX_TRACE_ID_LENGTH
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -83,17 +83,29 @@ class TraceId:
         await self._app(scope, receive, send_with_id)
 
 
+async def _nobody(_: Scope) -> App | None:
+    return None
+
+
 class BodyLimit:
-    """Answers a body over the bound with `refuse`, before anything has read it whole.
+    """Answers a body over the bound with `refuse`, before anything has read it whole; and one that takes much memory
+    with what `refusal_of` its head gives, if anything: whoever is not known does not get to fill the memory.
 
     What was announced or sent beyond the bound is read and dropped (up to 64 MiB), so that a client that is still
     sending gets to see the answer.
     """
 
-    def __init__(self, app: App, maximum_of: Callable[[Scope], int], refuse: Callable[[Scope], App]) -> None:
+    def __init__(
+        self,
+        app: App,
+        maximum_of: Callable[[Scope], int],
+        refuse: Callable[[Scope], App],
+        refusal_of: Callable[[Scope], Awaitable[App | None]] = _nobody,
+    ) -> None:
         self._app = app
         self._maximum_of = maximum_of
         self._refuse = refuse
+        self._refusal_of = refusal_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,8 +116,10 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         chunks: list[bytes] = []
-        size, more, maximum = 0, True, self._maximum_of(scope)
-        too_large = announced is not None and announced.isdigit() and _is_over(announced, maximum)
+        size, more, maximum, is_known = 0, True, self._maximum_of(scope), False
+        refusal: App | None = None
+        if announced is not None and announced.isdigit() and _is_over(announced, maximum):
+            refusal = self._refuse(scope)
         while more:
             message = await receive()
             if message["type"] != "http.request":
@@ -113,15 +127,18 @@ class BodyLimit:
             more = message.get("more_body", False)
             chunk = message.get("body", b"")
             size += len(chunk)
-            too_large = too_large or size > maximum
-            if too_large:
+            if refusal is None and size > maximum:
+                refusal = self._refuse(scope)
+            if refusal is None and not is_known and size > MAX_BODY_BYTES:
+                is_known, refusal = True, await self._refusal_of(scope)
+            if refusal is not None:
                 chunks.clear()
                 if size > _DRAIN_BYTES:
                     break
             else:
                 chunks.append(chunk)
-        if too_large:
-            await self._refuse(scope)(scope, receive, send)
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
         await self._app(scope, replay(b"".join(chunks), receive), send)
 
