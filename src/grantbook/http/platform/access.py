@@ -172,7 +172,7 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
 
 @routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))
 def get_access_overview(organization_id: str, exchange: Exchanged) -> Response:
-    """Slices, stores and their grants at a glance: everything for admins, for others what they reach.
+    """Slices, stores and their grants in force at a glance: everything for admins, for others what they reach.
 
     All of it, however much that is, as of one revision: it is sent while it is read.
     """
