@@ -214,6 +214,7 @@ _CALLS: Final = (
     Call(f"GET {O}/access/grants", 200, query=lambda s: {**_slice(s), "grantee_type": "user", "grantee_id": s.bob}),
     Call(f"POST {O}/access/grants", 201, lambda s: {**_slice(s), **_grant(s)}),
     Call(f"POST {O}/access/grants/bulk", 201, lambda s: {**_slice(s), "grants": [_grant(s)]}),
+    Call(f"GET {O}/access/grants/{{grant_id}}", 200),
     Call(f"PATCH {O}/access/grants/{{grant_id}}", 200, lambda _: {"access_level": "write"}),
     Call(f"DELETE {O}/access/grants/{{grant_id}}", 204),
     Call(f"GET {O}/knowledge/slices/{{slice_id}}/grants", 200),

@@ -89,6 +89,7 @@ RIGHTS: Final = {
     f"GET {O}/access/grants": read(MEMBER),
     f"POST {O}/access/grants": write(*_SHARE),
     f"POST {O}/access/grants/bulk": write(*_SHARE),
+    f"GET {O}/access/grants/{{grant_id}}": read(SUBJECT, *_SHARE),
     f"PATCH {O}/access/grants/{{grant_id}}": write(*_SHARE),
     f"DELETE {O}/access/grants/{{grant_id}}": write(*_SHARE),
     f"GET {O}/knowledge/slices/{{slice_id}}/grants": read(SUBJECT, *_SHARE),

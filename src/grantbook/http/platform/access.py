@@ -101,6 +101,13 @@ def bulk_create_grants(organization_id: str, body: requests.BulkCreateGrants, ex
     return exchange.write(organization_id, work)
 
 
+@routes.get(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant))
+def get_grant(organization_id: str, grant_id: str, exchange: Exchanged) -> Response:
+    """An access grant, for those to whom the list of grants shows it. To others it is unknown."""
+    with exchange.reading(organization_id) as reading:
+        return Answer(rendering.grants(reading, [grants.get(reading, grant_id)])[0]).response()
+
+
 @routes.patch(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant, writes=True))
 def update_grant(organization_id: str, grant_id: str, body: requests.UpdateGrant, exchange: Exchanged) -> Response:
     """Change the level of a grant, or its window."""
