@@ -26,7 +26,7 @@ IN_LINES: Final = tuple(
     f"POST /v1/organizations/{{organization_id}}/{each}/import" for each in ("entities", "access/grants")
 )
 """What takes JSON Lines has walks of its own, in `test_imports`."""
-UNGUARDED: Final = ("GET /healthz", "GET /readyz", "POST /v1/invitations/accept")
+UNGUARDED: Final = ("GET /healthz", "HEAD /healthz", "GET /readyz", "HEAD /readyz", "POST /v1/invitations/accept")
 
 
 class Scene:
