@@ -156,6 +156,9 @@ RIGHTS: Final = {
     f"PUT {O}/entities/{{entity_type}}/{{entity_id}}": write(ACCESS),
     f"GET {O}/entities/{{entity_type}}/{{entity_id}}": read(*_ASSISTANTS),
     f"DELETE {O}/entities/{{entity_type}}/{{entity_id}}": write(*_SHARE),
+    f"GET {O}/entities/{{entity_type}}": read(MEMBER),
+    f"POST {O}/entities/{{entity_type}}/{{entity_id}}/archive": write(*_ASSISTANTS),
+    f"POST {O}/entities/{{entity_type}}/{{entity_id}}/unarchive": write(*_ASSISTANTS),
     f"POST {O}/entities/import": write(ACCESS),
     f"POST {O}/access/grants/import": write(ACCESS),
     # the organization
