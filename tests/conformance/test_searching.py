@@ -69,12 +69,14 @@ def test_a_text_is_one_condition_among_others(store: Store) -> None:
 
 
 def test_a_text_in_an_attribute_can_be_asked_for(store: Store) -> None:
-    refs = [EntityRef("rule", f"rule_{number}") for number in range(4)]
+    refs = [EntityRef("rule", f"rule_{number}") for number in range(6)]
     attributes: list[dict[str, object]] = [
         {"category": "Style", "x.y": 1},
         {"category": "style"},
         {},
         {"category": None},
+        {"category": ["style"]},
+        {"category": 3},
     ]
     facts = [entity(ref, attributes=each) for ref, each in zip(refs, attributes, strict=True)]
     deposit(store, ORGANIZATION, facts)
@@ -82,7 +84,8 @@ def test_a_text_in_an_attribute_can_be_asked_for(store: Store) -> None:
         assert snapshot.select(Entity, {"attributes.category": "Style"}) == [facts[0]]
         assert snapshot.select(Entity, {"attributes.category": {"style", "other"}}) == [facts[1]]
         assert snapshot.count(Entity, {"attributes.category": Contains("STYLE")}) == 2
-        assert snapshot.count(Entity, {"attributes.category": None}) == 2
+        assert snapshot.count(Entity, {"attributes.category": Contains("3")}) == 0
+        assert snapshot.count(Entity, {"attributes.category": None}) == 4
         assert snapshot.count(Entity, {"attributes.unheard_of": "Style"}) == 0
 
 

@@ -26,7 +26,7 @@ IN_LINES: Final = tuple(
     f"POST /v1/organizations/{{organization_id}}/{each}/import" for each in ("entities", "access/grants")
 )
 """What takes JSON Lines has walks of its own, in `test_imports`."""
-UNGUARDED: Final = ("GET /healthz", "GET /readyz", "POST /v1/invitations/accept")
+UNGUARDED: Final = ("GET /healthz", "HEAD /healthz", "GET /readyz", "HEAD /readyz", "POST /v1/invitations/accept")
 
 
 class Scene:
@@ -214,6 +214,7 @@ _CALLS: Final = (
     Call(f"GET {O}/access/grants", 200, query=lambda s: {**_slice(s), "grantee_type": "user", "grantee_id": s.bob}),
     Call(f"POST {O}/access/grants", 201, lambda s: {**_slice(s), **_grant(s)}),
     Call(f"POST {O}/access/grants/bulk", 201, lambda s: {**_slice(s), "grants": [_grant(s)]}),
+    Call(f"GET {O}/access/grants/{{grant_id}}", 200),
     Call(f"PATCH {O}/access/grants/{{grant_id}}", 200, lambda _: {"access_level": "write"}),
     Call(f"DELETE {O}/access/grants/{{grant_id}}", 204),
     Call(f"GET {O}/knowledge/slices/{{slice_id}}/grants", 200),
@@ -298,6 +299,9 @@ _CALLS: Final = (
     ),
     Call(f"GET {O}/entities/{{entity_type}}/{{entity_id}}", 200),
     Call(f"DELETE {O}/entities/{{entity_type}}/{{entity_id}}", 204),
+    Call(f"GET {O}/entities/{{entity_type}}", 200, query=lambda _: {"search": "the", "status": "active"}),
+    Call(f"POST {O}/entities/{{entity_type}}/{{entity_id}}/archive", 200),
+    Call(f"POST {O}/entities/{{entity_type}}/{{entity_id}}/unarchive", 200),
     Call("POST /v1/organizations", 201, lambda _: {"name": "Branch", "type": "company"}),
     Call("GET /v1/organizations", 200),
     Call(f"GET {O}", 200),

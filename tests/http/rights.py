@@ -89,6 +89,7 @@ RIGHTS: Final = {
     f"GET {O}/access/grants": read(MEMBER),
     f"POST {O}/access/grants": write(*_SHARE),
     f"POST {O}/access/grants/bulk": write(*_SHARE),
+    f"GET {O}/access/grants/{{grant_id}}": read(SUBJECT, *_SHARE),
     f"PATCH {O}/access/grants/{{grant_id}}": write(*_SHARE),
     f"DELETE {O}/access/grants/{{grant_id}}": write(*_SHARE),
     f"GET {O}/knowledge/slices/{{slice_id}}/grants": read(SUBJECT, *_SHARE),
@@ -155,6 +156,9 @@ RIGHTS: Final = {
     f"PUT {O}/entities/{{entity_type}}/{{entity_id}}": write(ACCESS),
     f"GET {O}/entities/{{entity_type}}/{{entity_id}}": read(*_ASSISTANTS),
     f"DELETE {O}/entities/{{entity_type}}/{{entity_id}}": write(*_SHARE),
+    f"GET {O}/entities/{{entity_type}}": read(MEMBER),
+    f"POST {O}/entities/{{entity_type}}/{{entity_id}}/archive": write(*_ASSISTANTS),
+    f"POST {O}/entities/{{entity_type}}/{{entity_id}}/unarchive": write(*_ASSISTANTS),
     f"POST {O}/entities/import": write(ACCESS),
     f"POST {O}/access/grants/import": write(ACCESS),
     # the organization

@@ -89,7 +89,8 @@ def test_a_writer_who_was_known_before_is_told_in_the_envelope(
 def test_not_ready_without_a_database(client: httpx.Client, damage: Damage) -> None:
     damage("DROP TABLE heads")
     error_of(client.get("/readyz"), 503, "STORE_UNAVAILABLE")
-    assert client.get("/healthz").status_code == 200
+    assert client.head("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == client.head("/healthz").status_code == 200
 
 
 def test_a_failure_that_nobody_foresaw_tells_nothing(scene: Scene, client: httpx.Client, damage: Damage) -> None:

@@ -73,7 +73,14 @@ def test_nobody_is_known_by_a_nul(scene: Scene, client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["{0}/knowledge/slices?", "{0}/knowledge/stores?", "{0}/rules?", "/v1/assistants?organization_id={1}&"]
+    "address",
+    [
+        "{0}/knowledge/slices?",
+        "{0}/knowledge/stores?",
+        "{0}/rules?",
+        "{0}/entities/assistant?",
+        "/v1/assistants?organization_id={1}&",
+    ],
 )
 def test_a_search_for_control_characters_is_refused(address: str, scene: Scene, client: httpx.Client) -> None:
     """SQLite would end the pattern there and find everything, PostgreSQL takes no such text at all."""

@@ -19,6 +19,7 @@ PAGED = (
     "/assistants/{assistant}/grants",
     "/access/entities?user_id={user}&access_level=read",
     "/access/users?entity_type=assistant&entity_id={assistant}",
+    "/entities/knowledge_slice",
 )
 FIELDS = {"items", "total", "skip", "limit", "has_more", "next_cursor"}
 Json = dict[str, Any]
@@ -26,7 +27,7 @@ every_list = pytest.mark.parametrize("template", PAGED)
 
 
 class Book:
-    """Eleven grants on each of three entities, and eleven entities that one user reaches."""
+    """Eleven grants on each of three entities, and eleven slices that one user reaches."""
 
     def __init__(self, server: Server) -> None:
         self.tenant = tenant = Tenant.found(server.desk)
@@ -38,7 +39,7 @@ class Book:
             entity = tenant.entity(entity_type)
             self.names[name] = entity.id
             tenant.grant(entity, "read", *self.users)
-        for _ in range(8):
+        for _ in range(10):
             tenant.grant(tenant.entity(), "write", self.users[0])
 
 

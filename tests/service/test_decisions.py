@@ -16,9 +16,10 @@ from grantbook.model.facts import EVERYONE, EntityRef
 from grantbook.service import decisions, entities, gates, grants, members, overview, rule_permissions
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.desk import SYSTEM, Caller, token_of
+from grantbook.service.grants import NewGrant
 from grantbook.service.rule_permissions import Permission
 from tests.service.office import ADMIN, BOT, LOW, NOTES, OTHER, OWNER, PLAIN, RULE, STRANGER, TEAM, TOP, Office
-from tests.worlds import DAY, NOW, ORGANIZATION, deposit, member, user
+from tests.worlds import DAY, MILLISECOND, NOW, ORGANIZATION, deposit, member, user
 
 
 def _check(user_id: str = PLAIN, ref: EntityRef = NOTES, level: str = "read") -> Check:
@@ -276,6 +277,23 @@ def test_the_overview_shows_admins_everything_and_others_what_they_reach(office:
     assert to_bot.id not in {grant.id for grant in mine.grants}
     assert mine.member_ids == [PLAIN]
     assert office.ask(STRANGER, of).slices == []
+
+
+@pytest.mark.parametrize("who", [ADMIN, PLAIN])
+def test_the_overview_has_the_grants_that_are_in_force(office: Office, who: str) -> None:
+    """To everybody alike, and to the very millisecond: nothing in it says when a grant begins or ends."""
+    now = office.give(TEAM, user(PLAIN), "read", expires_at=NOW + DAY)
+    later = NewGrant(grantee=user(PLAIN), access_level="read", starts_at=NOW + DAY)
+    coming, _ = office.do(OWNER, grants.create, NOTES, later)
+
+    def shown() -> list[str]:
+        return [grant.id for grant in office.ask(who, partial(overview.overview, office.desk)).grants]
+
+    assert shown() == [now.id]
+    office.clock.advance(DAY - MILLISECOND)
+    assert shown() == [now.id]
+    office.clock.advance(MILLISECOND)
+    assert shown() == [coming.id]
 
 
 def test_the_overview_is_of_the_revision_that_it_began_at(office: Office) -> None:

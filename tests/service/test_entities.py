@@ -1,6 +1,8 @@
 """Entities: registered, contained, archived, deleted; and no way to get more by putting things into one another."""
 
+import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -128,6 +130,17 @@ def test_registering_again_never_shows_an_entity_to_more_than_its_access_mode_di
         ({"containers": [BOT]}, "containers"),
         ({"containers": [NOTES]}, "containers"),
         ({"attributes": {"note": "\x00"}}, "note"),
+        ({"attributes": {"note": [{"\ud800": 1}]}}, "note"),
+        ({"attributes": {"seen": {1, 2}}}, "seen"),
+        ({"attributes": {"seen": {"at": datetime(2026, 5, 1, tzinfo=UTC)}}}, "seen"),
+        ({"attributes": {"seen": [b"x"]}}, "seen"),
+        ({"attributes": {"seen": {1: 2}}}, "seen"),
+        ({"attributes": {"size": float("nan")}}, "size"),
+        ({"attributes": {"size": float("inf")}}, "size"),
+        ({"attributes": {"size": 10**400}}, "size"),
+        ({"attributes": {"tree": json.loads("[" * 40 + "]" * 40)}}, "tree"),
+        ({"attributes": {"\x00": 1}}, "attributes"),
+        ({"attributes": {1: 2}}, "attributes"),
     ],
 )
 def test_an_impossible_entity_is_refused(office: Office, values: dict[str, Any], field: str) -> None:

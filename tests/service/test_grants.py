@@ -343,6 +343,37 @@ def test_who_manages_access_sees_every_grant_and_others_what_concerns_them(offic
     assert _visible(office, OTHER) == [*everything, shares]
 
 
+def test_one_grant_is_shown_to_whom_the_list_shows_it(office: Office) -> None:
+    made = [
+        office.give(NOTES, user(PLAIN), "read", expires_at=NOW + DAY),
+        *(office.give(NOTES, grantee, "read") for grantee in (TOP, LOW, EDITOR)),
+        office.give(TEAM, user(OTHER), "admin"),
+        office.give(TEAM, user(PLAIN), "write"),
+        office.give(BOT, MEMBERS, "read"),
+    ]
+    office.clock.advance(DAY)
+    for who in (OWNER, ADMIN, PLAIN, OTHER, STRANGER):
+        listed = _visible(office, who)
+        for grant in made:
+            if grant.id in listed:
+                assert office.ask(who, grants.get, grant.id) == grant
+            else:
+                with pytest.raises(NotFound, match="Access grant not found") as raised:
+                    office.ask(who, grants.get, grant.id)
+                assert raised.value.details == {"grant_id": grant.id}
+
+
+def test_what_is_no_live_access_grant_is_not_found(office: Office) -> None:
+    revoked = office.give(NOTES, user(PLAIN), "read")
+    office.do(OWNER, grants.revoke, revoked.id)
+    wanted = rule_permissions.Permission(target=user(PLAIN), access_level="use")
+    on_rule = office.do(OWNER, rule_permissions.grant_permission, RULE.id, wanted)
+    for grant_id in (revoked.id, on_rule.id, "agrant_9"):
+        with pytest.raises(NotFound) as raised:
+            office.ask(OWNER, grants.get, grant_id)
+        assert raised.value.details == {"grant_id": grant_id}
+
+
 def test_filters_narrow_what_one_sees_and_never_widen_it(office: Office) -> None:
     to_plain = office.give(NOTES, user(PLAIN), "read").id
     to_team = office.give(TEAM, user(PLAIN), "read").id

@@ -39,6 +39,7 @@ from grantbook.service.desk import Desk
 
 _IMPORT = re.compile(r"/v1/organizations/[^/]+/(entities|access/grants)/import")
 _BATCH = re.compile(r"/v1/organizations/[^/]+/access/check/batch")
+_SILENT: dict[str, Any] = {"description": "The database does not answer."}
 _DESCRIPTION = """
 Who may do what on which entity, why, and since when.
 
@@ -96,16 +97,20 @@ def create_app(desk: Desk, *, public_url: str = "http://localhost", metrics: boo
 
 
 def _add_health(app: FastAPI) -> None:
+    """With HEAD too, of which the server sends the head alone: that is how load balancers ask."""
+
+    @app.head("/healthz", response_class=Response, tags=["Health"])
     @app.get("/healthz", response_model=responses.Health, tags=["Health"])
     async def healthz() -> Response:
         """The process answers."""
         return _json({"status": "ok"})
 
+    @app.head("/readyz", response_class=Response, tags=["Health"], responses={503: _SILENT})
     @app.get(
         "/readyz",
         response_model=responses.Health,
         tags=["Health"],
-        responses={503: {"model": responses.ErrorEnvelope, "description": "The database does not answer."}},
+        responses={503: {**_SILENT, "model": responses.ErrorEnvelope}},
     )
     def readyz(request: Request) -> Response:
         """The database answers too."""

@@ -264,6 +264,17 @@ class EntityAnswer(BaseModel):
     updated_at: datetime
 
 
+class EntityList(BaseModel):
+    """A page of registered entities."""
+
+    items: list[EntityAnswer]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool
+    next_cursor: str | None = None
+
+
 class Health(BaseModel):
     """Whether the server is well."""
 

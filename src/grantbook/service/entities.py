@@ -196,16 +196,32 @@ def apply(writing: Writing, entity: Entity, change: Edit) -> Entity:
 
 def view(reading: Reading, ref: EntityRef) -> EntityView:
     """The entity and its neighbours. Raises NotFound(entity_type, entity_id)."""
-    entity = gates.get_entity(reading, ref)
-    targets = reading.snapshot.select(AccessTarget, {"entity_type": ref.type, "entity_id": ref.id})
-    above = reading.snapshot.select(Containment, {"member_type": ref.type, "member_id": ref.id})
-    below = reading.snapshot.select(Containment, {"container_type": ref.type, "container_id": ref.id})
-    return EntityView(
-        entity=entity,
-        target_ids=tuple(sorted(target.target_id for target in targets)),
-        containers=tuple(sorted(edge.container for edge in above)),
-        members=tuple(sorted(edge.member for edge in below)),
-    )
+    return views(reading, [gates.get_entity(reading, ref)])[0]
+
+
+def views(reading: Reading, found: Sequence[Entity]) -> list[EntityView]:
+    """Entities of one type and their neighbours, in the order given: one query a kind."""
+    if not found:
+        return []
+    type_, ids = found[0].entity_type, {entity.id for entity in found}
+    targets: dict[str, list[str]] = {}
+    for target in reading.snapshot.select(AccessTarget, {"entity_type": type_, "entity_id": ids}):
+        targets.setdefault(target.entity_id, []).append(target.target_id)
+    above: dict[str, list[EntityRef]] = {}
+    for edge in reading.snapshot.select(Containment, {"member_type": type_, "member_id": ids}):
+        above.setdefault(edge.member_id, []).append(edge.container)
+    below: dict[str, list[EntityRef]] = {}
+    for edge in reading.snapshot.select(Containment, {"container_type": type_, "container_id": ids}):
+        below.setdefault(edge.container_id, []).append(edge.member)
+    return [
+        EntityView(
+            entity=entity,
+            target_ids=tuple(sorted(targets.get(entity.id, ()))),
+            containers=tuple(sorted(above.get(entity.id, ()))),
+            members=tuple(sorted(below.get(entity.id, ()))),
+        )
+        for entity in found
+    ]
 
 
 def get(reading: Reading, ref: EntityRef) -> EntityView:

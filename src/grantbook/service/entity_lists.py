@@ -64,6 +64,18 @@ def list_entities(reading: Reading, entity_type: str, part: Part, *alternatives:
     return Page(items=found[: part.limit], total=total, has_more=has_more, order=part.order)
 
 
+def list_of_type(
+    reading: Reading, entity_type: str, part: Part, *, status: str | None = None, search: str | None = None
+) -> Page:
+    """Entities of a type that the caller sees, archived ones too: by status, and a text in the name.
+
+    Raises ValidationFailed(entity_type, search).
+    """
+    reading.vocabulary.entity_type(entity_type)
+    known: list[Where] = [{}] if status is None else [{"status": status}]
+    return list_entities(reading, entity_type, part, *crossed(known, searched(search, "name")))
+
+
 def with_defaults(wanted: Mapping[str, str | None], defaults: Mapping[str, str]) -> list[Where]:
     """Attributes that have the wanted values: one that an entity never got counts as its default."""
     choices: list[list[Where]] = [

@@ -116,8 +116,21 @@ def list_grants(
     entities the caller administers and those that reach the caller. Raises ValidationFailed."""
     require_part(skip, limit)
     filters = _filters(reading, entity_type, entity_id, grantee_type, grantee_id)
-    where = [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
-    return _page(reading, where, skip, limit, after)
+    return _page(reading, _shown(reading, filters), skip, limit, after)
+
+
+def get(reading: Reading, grant_id: str) -> Grant:
+    """The live grant, for whom `list_grants` shows it to. To others it is unknown. Raises NotFound(grant_id)."""
+    grant = _get(reading, grant_id)
+    alone: Where = {
+        "entity_type": grant.entity_type,
+        "entity_id": grant.entity_id,
+        "grantee_type": grant.grantee_type,
+        "grantee_id": grant.grantee_id,
+    }
+    if not _shown(reading, alone):
+        raise _unknown(grant_id)
+    return grant
 
 
 def list_of_entity(
@@ -222,11 +235,15 @@ def create_one(writing: Writing, entity: EntityRef, new: NewGrant, present: Gran
     return grant, True
 
 
-def _get(writing: Writing, grant_id: str) -> Grant:
-    grant = writing.snapshot.find(Grant, grant_id)
-    if grant is None or grant.entity_type not in writing.vocabulary.bound_types:
-        raise NotFound("Access grant not found", grant_id=grant_id)
+def _get(reading: Reading, grant_id: str) -> Grant:
+    grant = reading.snapshot.find(Grant, grant_id)
+    if grant is None or grant.entity_type not in reading.vocabulary.bound_types:
+        raise _unknown(grant_id)
     return grant
+
+
+def _unknown(grant_id: str) -> NotFound:
+    return NotFound("Access grant not found", grant_id=grant_id)
 
 
 def _filters(
@@ -243,6 +260,11 @@ def _filters(
     if grantee_id is not None:
         where["grantee_id"] = grantee_id
     return where
+
+
+def _shown(reading: Reading, filters: Where) -> list[Where]:
+    """The filters, narrowed to what the caller may see; none where that is nothing."""
+    return [filters] if MANAGE_ACCESS in reading.capabilities else _visible(reading, filters)
 
 
 def _visible(reading: Reading, filters: Where) -> list[Where]:

@@ -19,7 +19,7 @@ _PART: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Slices, stores, their grants and containment, each in order of its key, to be gone through once.
+    """Slices, stores, their grants in force and containment, each in order of its key, to be gone through once.
 
     For those who `can_view_all` everything, read of one revision as it is gone through; for others what they reach.
     """
@@ -41,13 +41,13 @@ def overview(desk: Desk, reading: Reading) -> Overview:
 
 
 def _of_all(desk: Desk, reading: Reading) -> Overview:
-    organization_id, revision = reading.organization_id, reading.snapshot.revision
+    organization_id, revision, at = reading.organization_id, reading.snapshot.revision, reading.at
     every = partial(_every, desk, organization_id, revision)
     return Overview(
         can_view_all=True,
         slices=_entities(every(Entity, (SLICE, "")), SLICE),
         stores=_entities(every(Entity, (STORE, "")), STORE),
-        grants=(grant for grant in every(Grant) if grant.entity_type in {SLICE, STORE}),
+        grants=(grant for grant in every(Grant) if grant.entity_type in {SLICE, STORE} and grant.is_in_force(at)),
         stores_inside=_inside(every(Containment, (SLICE, "", "", "")), STORE),
         slices_inside=_inside(every(Containment, (SLICE, "", "", "")), SLICE),
         composite_ids=frozenset(

@@ -12,6 +12,7 @@ from grantbook.model.errors import NotFound, PermissionDenied
 from grantbook.model.facts import Entity, EntityRef, Principal
 from grantbook.model.limits import MAX_NAME_LENGTH
 from grantbook.service import entities, gates
+from grantbook.service.attributes import whole_number_in
 from grantbook.service.conditions import crossed
 from grantbook.service.desk import Reading, Writing
 from grantbook.service.entities import Draft, Edit
@@ -187,5 +188,6 @@ def find(reading: Reading, rule_id: str) -> Entity:
 
 
 def version_of(rule: Entity) -> int:
-    """1 for a rule that was never changed."""
-    return int(rule.attributes.get("version", 1))
+    """1 for a rule that was never changed, or has none that is a number."""
+    version = whole_number_in(rule.attributes, "version")
+    return 1 if version is None else version

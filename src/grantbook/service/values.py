@@ -2,14 +2,16 @@
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from grantbook.model.errors import ValidationFailed
 from grantbook.model.ids import is_id
 from grantbook.model.instants import MAX_INSTANT, Instant
 from grantbook.model.limits import (
+    MAX_ATTRIBUTE_DEPTH,
     MAX_EMAIL_LENGTH,
     MAX_METADATA_DEPTH,
     MAX_METADATA_LENGTH,
@@ -21,8 +23,20 @@ from grantbook.model.limits import (
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Breaks of lines, controls, and what turns the direction of a text: in a name they make one look like another."""
-_MAX_NUMBER: Final = 2**53
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|[^@\s]+@localhost")
+
+
+class _Bounds(NamedTuple):
+    """Of a value of the caller's own: how deep, how long each text in it, and how large each number."""
+
+    depth: int
+    text: int
+    number: float
+    numbers: str
+
+
+_OF_METADATA: Final = _Bounds(MAX_METADATA_DEPTH, MAX_TEXT_LENGTH, 2**53, "between -2^53 and 2^53")
+_OF_ATTRIBUTES: Final = _Bounds(MAX_ATTRIBUTE_DEPTH, MAX_RULE_CONTENT_LENGTH, sys.float_info.max, "that JSON can hold")
 
 
 def valid_id(field: str, value: str, prefix: str = "") -> str:
@@ -58,41 +72,49 @@ def optional_text(field: str, value: str | None) -> str | None:
 
 
 def check_attributes(attributes: Mapping[str, Any] | None) -> None:
-    """Raises ValidationFailed for the first text in them that `valid_text` refuses."""
-    for field, value in (attributes or {}).items():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                valid_text(field, text, MAX_RULE_CONTENT_LENGTH)
+    """Raises ValidationFailed, of the attribute, for the first that JSON cannot hold, or with a text that
+    `valid_text` refuses."""
+    for name, value in (attributes or {}).items():
+        _check_json(_valid_key("attributes", name), value, _OF_ATTRIBUTES)
 
 
 def valid_metadata(field: str, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """An object of the caller's own, bounded in length and depth, of what every JSON can hold."""
     if value is None:
         return None
-    _check_json(field, value, MAX_METADATA_DEPTH)
+    _check_json(field, value, _OF_METADATA)
     if len(json.dumps(value)) > MAX_METADATA_LENGTH:
         raise ValidationFailed(field, f"{field} must have at most {MAX_METADATA_LENGTH} characters as JSON")
     return dict(value)
 
 
-def _check_json(field: str, value: Any, depth: int) -> None:
+def _check_json(field: str, value: Any, bounds: _Bounds, level: int = 0) -> None:
     match value:
         case None | bool():
             return
         case str():
-            valid_text(field, value)
+            valid_text(field, value, bounds.text)
         case int() | float():
-            if not abs(value) <= _MAX_NUMBER:  # nor what is no number
-                raise ValidationFailed(field, f"{field} must have numbers between -2^53 and 2^53")
-        case _ if depth == 0:
-            raise ValidationFailed(field, f"{field} must not be nested deeper than {MAX_METADATA_DEPTH} levels")
-        case Mapping():
+            if not abs(value) <= bounds.number:  # nor what is no number
+                raise ValidationFailed(field, f"{field} must have numbers {bounds.numbers}")
+        case dict() | list() | tuple() if level == bounds.depth:
+            raise ValidationFailed(field, f"{field} must not be nested deeper than {bounds.depth} levels")
+        case dict():
             for name, inner in value.items():
-                valid_text(field, name)
-                _check_json(field, inner, depth - 1)
-        case _:
+                _valid_key(field, name)
+                _check_json(field, inner, bounds, level + 1)
+        case list() | tuple():
             for inner in value:
-                _check_json(field, inner, depth - 1)
+                _check_json(field, inner, bounds, level + 1)
+        case _:
+            raise ValidationFailed(field, f"{field} must be what JSON can hold, which a {type(value).__name__} is not")
+
+
+def _valid_key(field: str, name: object) -> str:
+    """The name of something in an object. Raises ValidationFailed(field)."""
+    if not isinstance(name, str):
+        raise ValidationFailed(field, f"{field} must have texts for names")
+    return valid_text(field, name)
 
 
 def valid_email(field: str, value: str) -> str:

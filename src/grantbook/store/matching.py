@@ -31,7 +31,8 @@ def _value(thing: Fact | Change | Told, name: str) -> Any:
     value: Any = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name)
     if not key:
         return value
-    return (json.loads(value or "{}") if isinstance(thing, Change) else value).get(key)
+    inner = (json.loads(value or "{}") if isinstance(thing, Change) else value).get(key)
+    return inner if isinstance(inner, str) else None
 
 
 def _holds(value: Any, wanted: Any) -> bool:

@@ -5,8 +5,8 @@ makes one revision: all of its facts and changes become visible together, or non
 revision, whole, and does not move. Facts of one organization cannot be reached through another's snapshot.
 
 `Where` is a conjunction: each field equals the value, is in the collection, contains the text, differs from the value,
-or is among the values of another kind. "attributes.x" is the text under x in a field that holds an object. Several of
-them are a disjunction; none at all means every fact of the kind.
+or is among the values of another kind. "attributes.x" is the text under x in a field that holds an object, and what is
+no text there counts as missing. Several of them are a disjunction; none at all means every fact of the kind.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     any_,
     bindparam,
+    case,
     cast,
     create_engine,
     event,
@@ -240,7 +241,9 @@ class PostgresDialect:
         return column + literal_column("0" if isinstance(column.type, Integer) else "''")
 
     def text_in(self, column: Any, key: str) -> Any:
-        return cast(column, JSON).op("->>", return_type=String())(key).collate("C")
+        value = cast(column, JSON).op("->", return_type=JSON())(key)
+        text = cast(column, JSON).op("->>", return_type=String())(key)
+        return case((func.json_typeof(value) == "string", text)).collate("C")
 
     def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
         rows = func.json_array_elements(cast(bindparam(parameter), JSON)).table_valued("value")

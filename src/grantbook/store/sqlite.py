@@ -21,6 +21,7 @@ from sqlalchemy import (
     Engine,
     Table,
     bindparam,
+    case,
     create_engine,
     event,
     literal_column,
@@ -241,7 +242,8 @@ class SqliteDialect:
         return literal_column(f"+{column.table.name}.{column.name}")
 
     def text_in(self, column: Any, key: str) -> Any:
-        return func.json_extract(column, f'$."{key}"')
+        place = f'$."{key}"'
+        return case((func.json_type(column, place) == "text", func.json_extract(column, place)))
 
     def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
         rows = func.json_each(bindparam(parameter)).table_valued(sql_column("value"))

@@ -163,7 +163,7 @@ class Dialect(Protocol):
         """The column, such that rows are not walked in its order but found by other conditions and then sorted."""
 
     def text_in(self, column: Any, key: str) -> Any:
-        """The text under a key of the object in the column."""
+        """The text under a key of the object in the column; NULL where there is none."""
 
     def row_in(self, columns: Sequence[Any], parameter: str) -> Condition:
         """The columns together in the list of rows that is bound as one value."""

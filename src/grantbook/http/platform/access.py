@@ -101,6 +101,13 @@ def bulk_create_grants(organization_id: str, body: requests.BulkCreateGrants, ex
     return exchange.write(organization_id, work)
 
 
+@routes.get(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant))
+def get_grant(organization_id: str, grant_id: str, exchange: Exchanged) -> Response:
+    """An access grant, for those to whom the list of grants shows it. To others it is unknown."""
+    with exchange.reading(organization_id) as reading:
+        return Answer(rendering.grants(reading, [grants.get(reading, grant_id)])[0]).response()
+
+
 @routes.patch(ORGANIZATION + "/access/grants/{grant_id}", **documented(responses.AccessGrant, writes=True))
 def update_grant(organization_id: str, grant_id: str, body: requests.UpdateGrant, exchange: Exchanged) -> Response:
     """Change the level of a grant, or its window."""
@@ -172,7 +179,7 @@ def get_users_with_access(organization_id: str, exchange: Exchanged, entity_type
 
 @routes.get(ORGANIZATION + "/access/overview", **documented(responses.AccessOverview))
 def get_access_overview(organization_id: str, exchange: Exchanged) -> Response:
-    """Slices, stores and their grants at a glance: everything for admins, for others what they reach.
+    """Slices, stores and their grants in force at a glance: everything for admins, for others what they reach.
 
     All of it, however much that is, as of one revision: it is sent while it is read.
     """

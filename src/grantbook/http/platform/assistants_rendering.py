@@ -6,6 +6,7 @@ from grantbook.http.platform.rendering import Json
 from grantbook.model.instants import SECOND
 from grantbook.model.resolution import Access
 from grantbook.service.assistants import AssistantView
+from grantbook.service.attributes import text_in
 from grantbook.service.desk import Reading
 
 _CONSTANTS: Final[dict[str, Any]] = {
@@ -34,7 +35,7 @@ def assistant(reading: Reading, found: AssistantView) -> Json:
         "id": entity.id,
         "organization_id": reading.organization_id,
         "name": entity.name,
-        "description": entity.attributes.get("description") or None,
+        "description": text_in(entity.attributes, "description") or None,
         "access_mode": entity.access_mode,
         "access_departments": list(found.department_ids),
         "access_users": list(found.user_ids),

@@ -7,6 +7,7 @@ from grantbook.model import ids
 from grantbook.model.facts import Department, DepartmentMember, Member, Role
 from grantbook.model.governance import ADMIN, CAPABILITIES, OWNER, PRESETS, Preset, preset_of
 from grantbook.model.instants import Instant, to_text
+from grantbook.service.attributes import number_in, text_in, texts_in
 from grantbook.service.departments import DepartmentView
 from grantbook.service.desk import Reading
 from grantbook.service.members import MemberView
@@ -66,18 +67,18 @@ def organization(found: OrganizationView) -> Json:
     return {
         "id": known.id,
         "name": known.name,
-        "type": attributes.get("type") or "company",
-        "description": attributes.get("description"),
+        "type": text_in(attributes, "type") or "company",
+        "description": text_in(attributes, "description"),
         "domain": None,
-        "domains": attributes.get("domains") or [],
-        "website": attributes.get("website"),
-        "industry": attributes.get("industry"),
-        "company_size": attributes.get("company_size"),
-        "logo_image": attributes.get("logo_image"),
-        "image_url": attributes.get("image_url"),
+        "domains": texts_in(attributes, "domains"),
+        "website": text_in(attributes, "website"),
+        "industry": text_in(attributes, "industry"),
+        "company_size": text_in(attributes, "company_size"),
+        "logo_image": text_in(attributes, "logo_image"),
+        "image_url": text_in(attributes, "image_url"),
         "is_active": not known.is_deleted,
         "owner_id": found.owner_id,
-        "api_usage_limit": attributes.get("api_usage_limit") or 0.0,
+        "api_usage_limit": number_in(attributes, "api_usage_limit") or 0.0,
         "total_usage_limit": 0.0,
         "storage_free_bytes_allowance": 0,
         "pricing_tier_id": None,

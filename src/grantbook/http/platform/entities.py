@@ -4,14 +4,34 @@ from fastapi import Response
 
 from grantbook.http import requests, responses
 from grantbook.http.exchange import Answer, Exchanged, done
+from grantbook.http.paging import Paged
 from grantbook.http.platform import rendering
+from grantbook.http.platform.entity_pages import page_of, part_of
+from grantbook.http.platform.knowledge_shapes import Search, Status
 from grantbook.http.routing import ORGANIZATION, documented, router
 from grantbook.model.facts import EntityRef, Principal
-from grantbook.service import entities, gates
+from grantbook.service import entities, entity_lists, gates
 from grantbook.service.desk import Writing
 
 routes = router("Entities")
-ENTITY = ORGANIZATION + "/entities/{entity_type}/{entity_id}"
+ENTITIES = ORGANIZATION + "/entities/{entity_type}"
+ENTITY = ENTITIES + "/{entity_id}"
+
+
+@routes.get(ENTITIES, **documented(responses.EntityList))
+def list_entities_of_type(
+    organization_id: str,
+    entity_type: str,
+    exchange: Exchanged,
+    paging: Paged,
+    status: Status = None,
+    search: Search = None,
+) -> Response:
+    """Entities of a type that the caller sees, archived ones too, oldest first."""
+    with exchange.reading(organization_id) as reading:
+        found = entity_lists.list_of_type(reading, entity_type, part_of(paging), status=status, search=search)
+        items = [rendering.entity(reading, each) for each in entities.views(reading, found.items)]
+        return Answer(page_of(paging, found, items)).response()
 
 
 @routes.put(
@@ -53,6 +73,18 @@ def get_entity(organization_id: str, entity_type: str, entity_id: str, exchange:
         return Answer(rendering.entity(reading, found)).response()
 
 
+@routes.post(ENTITY + "/archive", **documented(responses.EntityAnswer, writes=True))
+def archive_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
+    """Archive: all access ends, the grants stay for the day it comes back."""
+    return _set_status(exchange, organization_id, entity_type, entity_id, "archived")
+
+
+@routes.post(ENTITY + "/unarchive", **documented(responses.EntityAnswer, writes=True))
+def unarchive_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
+    """Bring an archived entity back, with its grants."""
+    return _set_status(exchange, organization_id, entity_type, entity_id, "active")
+
+
 @routes.delete(ENTITY, **documented(None, writes=True, status=204))
 def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchange: Exchanged) -> Response:
     """Delete an entity with its grants; should its id come back, it starts with none."""
@@ -60,3 +92,11 @@ def delete_entity(organization_id: str, entity_type: str, entity_id: str, exchan
         organization_id,
         done(lambda writing: entities.delete(writing, gates.entity_ref(writing, entity_type, entity_id))),
     )
+
+
+def _set_status(exchange: Exchanged, organization_id: str, entity_type: str, entity_id: str, status: str) -> Response:
+    def work(writing: Writing) -> Answer:
+        ref = gates.entity_ref(writing, entity_type, entity_id)
+        return Answer(rendering.entity(writing, entities.set_status(writing, ref, status)))
+
+    return exchange.write(organization_id, work)

@@ -2,6 +2,7 @@
 
 from grantbook.http.platform.rendering import Json
 from grantbook.model.instants import to_text
+from grantbook.service.attributes import instant_in, text_in
 from grantbook.service.desk import Reading
 from grantbook.service.knowledge import STANDARD, SliceView, StoreView, is_composite
 
@@ -9,17 +10,17 @@ from grantbook.service.knowledge import STANDARD, SliceView, StoreView, is_compo
 def knowledge_slice(reading: Reading, found: SliceView) -> Json:
     """A slice, or a composite with its members."""
     entity = found.entity
-    archived_at = entity.attributes.get("archived_at")
+    archived_at = instant_in(entity.attributes, "archived_at")
     return {
         **slice_summary(found),
-        "description": entity.attributes.get("description") or None,
+        "description": text_in(entity.attributes, "description") or None,
         "access_target_ids": list(found.target_ids),
         "organization_id": reading.organization_id,
         "created_by": entity.created_by,
         "created_at": to_text(entity.created_at),
         "updated_at": to_text(entity.updated_at),
         "archived_at": None if archived_at is None else to_text(archived_at),
-        "archived_by": entity.attributes.get("archived_by"),
+        "archived_by": text_in(entity.attributes, "archived_by"),
     }
 
 
@@ -29,7 +30,7 @@ def slice_summary(found: SliceView) -> Json:
     return {
         "id": entity.id,
         "name": entity.name,
-        "type": entity.attributes.get("type") or STANDARD,
+        "type": text_in(entity.attributes, "type") or STANDARD,
         "is_composite": is_composite(entity),
         "status": entity.status,
         "owner_type": entity.owner_type,
@@ -46,7 +47,7 @@ def vector_store(reading: Reading, found: StoreView) -> Json:
     return {
         "id": entity.id,
         "name": entity.name,
-        "description": entity.attributes.get("description") or None,
+        "description": text_in(entity.attributes, "description") or None,
         "slice_id": found.slice_ids[0] if found.slice_ids else None,
         "slice_ids": list(found.slice_ids),
         "organization_id": reading.organization_id,

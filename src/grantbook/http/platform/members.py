@@ -1,8 +1,8 @@
 """Members: invite, accept, list, change, deactivate, remove, restore; what one may do and reach oneself."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 
 from grantbook.http.exchange import REVISION_HEADER, Answer, Exchanged, done, token_after
 from grantbook.http.middleware import trace_id_of
@@ -22,6 +22,10 @@ USERS = ORGANIZATION + "/users"
 USER = USERS + "/{user_id}"
 INVITATION_PATH = "/v1/invitations/accept"
 _READS: Any = {"openapi_extra": {"x-scope": "read"}}
+
+Deactivation = Annotated[shapes.DeactivateUser, Body(default_factory=shapes.DeactivateUser)]
+MembersWanted = Annotated[shapes.ListMembers, Body(default_factory=shapes.ListMembers)]
+"""Of these no field is required, so no body is as good as an empty one."""
 
 
 @routes.post(USERS + "/invite/v2", **documented(shapes.UserAnswer, writes=True, status=201))
@@ -76,7 +80,7 @@ def update_memberships(
 
 
 @routes.post(USER + "/deactivate", **documented(shapes.UserAnswer, writes=True))
-def deactivate_user(organization_id: str, user_id: str, body: shapes.DeactivateUser, exchange: Exchanged) -> Response:
+def deactivate_user(organization_id: str, user_id: str, body: Deactivation, exchange: Exchanged) -> Response:
     """End the access of a member for the time being. What they own goes to the department, if one is named."""
 
     def work(writing: Writing) -> Answer:
@@ -120,7 +124,7 @@ def get_ui_access(organization_id: str, user_id: str, exchange: Exchanged) -> Re
 
 
 @routes.post(USERS, **documented(shapes.MemberList, asks=True), **_READS)
-def list_members(organization_id: str, body: shapes.ListMembers, exchange: Exchanged) -> Response:
+def list_members(organization_id: str, body: MembersWanted, exchange: Exchanged) -> Response:
     """A page of the members, for every member. Nothing is changed."""
     column = body.sort_column or "created_at"
     wanted = Wanted(

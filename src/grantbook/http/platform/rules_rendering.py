@@ -7,6 +7,7 @@ from grantbook.http.platform.rendering import Json
 from grantbook.model.facts import Grant
 from grantbook.model.ids import ACCESS_RIGHT
 from grantbook.model.instants import to_text
+from grantbook.service.attributes import text_in
 from grantbook.service.desk import Reading
 from grantbook.service.rule_access_rights import AccessRight
 from grantbook.service.rules import DEFAULTS, RuleView, version_of
@@ -57,12 +58,12 @@ def _outline(reading: Reading, found: RuleView) -> Json:
     return {
         "id": entity.id,
         "name": entity.name,
-        "description": attributes.get("description") or None,
+        "description": text_in(attributes, "description") or None,
         "content_length": len(_content(found)),
-        "category": attributes.get("category"),
-        "rule_type": attributes.get("rule_type") or DEFAULTS["rule_type"],
-        "scope": attributes.get("scope") or DEFAULTS["scope"],
-        "apply_mode": attributes.get("apply_mode"),
+        "category": text_in(attributes, "category"),
+        "rule_type": text_in(attributes, "rule_type") or DEFAULTS["rule_type"],
+        "scope": text_in(attributes, "scope") or DEFAULTS["scope"],
+        "apply_mode": text_in(attributes, "apply_mode"),
         "organization_id": reading.organization_id,
         "created_by": entity.created_by,
         "is_public": entity.access_mode == "public",
@@ -77,4 +78,4 @@ def _outline(reading: Reading, found: RuleView) -> Json:
 
 
 def _content(found: RuleView) -> str:
-    return str(found.entity.attributes.get("content") or "")
+    return text_in(found.entity.attributes, "content") or ""
