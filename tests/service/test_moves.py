@@ -1,9 +1,12 @@
 """A whole organization with its history, out of one book and into another: the same answers about every time."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from threading import Event
+from time import sleep
 from typing import Any, Final
 
 import msgspec
@@ -196,6 +199,24 @@ def test_another_history_or_less_of_it_is_refused(desk: Desk, clock: FakeClock, 
         carry(source, desk)
     assert raised.value.error_code == "ORGANIZATION_EXISTS"
     assert raised.value.details == {"organization_id": ORGANIZATION, "revision": 1}
+
+
+def test_whoever_comes_second_finds_it_brought_in(desk: Desk, found: list[Piece]) -> None:
+    """Also where the other one was not done yet when this one looked."""
+    is_begun, may_end = Event(), Event()
+
+    def slowly() -> Iterator[Piece]:
+        is_begun.set()
+        assert may_end.wait(20)
+        yield from found
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(moves.restore, desk.store, ORGANIZATION, _head(found), slowly())
+        assert is_begun.wait(20)
+        second = pool.submit(moves.restore, desk.store, ORGANIZATION, _head(found), iter(found))
+        sleep(0.2)  # for the second to look: where it has not yet, there is nothing to find out
+        may_end.set()
+        assert (first.result(), second.result()) == (True, False)
 
 
 def found_in(desk: Desk, name: str = "Acme") -> None:

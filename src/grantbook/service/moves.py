@@ -86,10 +86,17 @@ def restore(store: Store, organization_id: str, head: Head, found: Iterable[Piec
         _require_same(store, organization_id, there, head)
         return False
     chain = Chain(organization_id)
-    with store.restoring(organization_id) as book:
-        for part in _parts(found):
-            _add(book, part, chain, head)
-        chain.require(head)
+    try:
+        with store.restoring(organization_id) as book:
+            for part in _parts(found):
+                _add(book, part, chain, head)
+            chain.require(head)
+    except Conflict:
+        there = store.head(organization_id)
+        if not there.revision:
+            raise
+        _require_same(store, organization_id, there, head)  # somebody else brought it in meanwhile
+        return False
     return True
 
 
