@@ -20,6 +20,7 @@ from grantbook.model.errors import (
     ValidationFailed,
 )
 from grantbook.model.facts import EntityRef, Grant, Principal
+from grantbook.model.instants import to_datetime
 from grantbook.model.resolution import Access, Path
 from grantbook.service.decisions import Check, Decision
 from grantbook.service.listing import Page
@@ -54,4 +55,5 @@ __all__ = [
     "Principal",
     "StoreUnavailable",
     "ValidationFailed",
+    "to_datetime",
 ]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from msgspec.structs import fields
 
+from grantbook import Grantbook, OrganizationBook
 from grantbook.cli.lines import _KINDS
 from grantbook.http.errors import STATUS
 from grantbook.service.transfer import LEFT_BEHIND
@@ -22,6 +23,7 @@ from tests.serving import Server, serving
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATING: Final = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+LIBRARY: Final = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 VOCABULARY: Final = (ROOT / "docs" / "vocabulary.md").read_text(encoding="utf-8")
 SERVED_AT: Final = "http://127.0.0.1:8420"
 
@@ -109,6 +111,32 @@ def test_a_python_example_of_the_readme_runs(example: str, demo: Demo, tmp_path:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout
+
+
+def test_the_application_of_the_library_runs(tmp_path: Path) -> None:
+    (example,) = _blocks("python", LIBRARY)
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ran.returncode == 0, ran.stderr
+    told = ran.stdout.splitlines()
+    assert told[:2] == ["True", "['department'] create_grant"]
+    assert told[5:7] == ["False", "True"]
+    assert "moved Department" in told[-1]
+
+
+def test_the_library_has_what_its_page_tells() -> None:
+    told = set(re.findall(r"`(\w+)`", LIBRARY.partition("## What there is")[2].partition("## To know")[0]))
+    methods = {
+        name
+        for of in (Grantbook, OrganizationBook)
+        for name, method in vars_of(of).items()
+        if callable(method) and not name.startswith("_")
+    }
+    assert told == methods
+
+
+def vars_of(of: type) -> dict[str, Any]:
+    """What a class has, and those above it."""
+    return {name: value for each in reversed(of.__mro__) for name, value in vars(each).items()}
 
 
 def test_the_example_of_types_of_ones_own_runs(tmp_path: Path) -> None:

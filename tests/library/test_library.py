@@ -304,6 +304,7 @@ def test_a_grant_is_made_changed_and_revoked(acme: OrganizationBook, watch: Watc
     assert acme.create_grant(*BOT, ("user", "usr_bob"), "read") == grant
     with pytest.raises(Conflict):
         acme.create_grant(*BOT, ("user", "usr_bob"), "write")
+    assert acme.get_grant(grant.id) == grant
     assert acme.update_grant(grant.id, "write").access_level == "write"
     end = TIME + timedelta(hours=1)
     assert acme.update_grant(grant.id, expires_at=end).expires_at == from_datetime(end)
@@ -314,8 +315,9 @@ def test_a_grant_is_made_changed_and_revoked(acme: OrganizationBook, watch: Watc
     assert may(acme, "usr_bob", "write")
     acme.revoke_grant(grant.id)
     assert not may(acme, "usr_bob")
-    with pytest.raises(NotFound, match=grant.id):
-        acme.revoke_grant(grant.id)
+    for gone in (acme.revoke_grant, acme.get_grant):
+        with pytest.raises(NotFound, match=grant.id):
+            gone(grant.id)
 
 
 def test_many_grants_are_made_together_or_not_at_all(acme: OrganizationBook) -> None:

@@ -219,6 +219,11 @@ class OrganizationBook(Directory):
         with self._writing() as writing:
             grants.revoke(writing, grant_id)
 
+    def get_grant(self, grant_id: str) -> Grant:
+        """A grant that `list_grants` shows."""
+        with self._reading() as reading:
+            return grants.get(reading, grant_id)
+
     def list_grants(
         self,
         *,
