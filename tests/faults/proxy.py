@@ -2,6 +2,8 @@
 
 It tells the connection of the feed, which listens, from all others, and can cut, delay or hold back either kind; and
 it can cut one connection exactly while a COMMIT is under way on it.
+
+`said` counts what the server sends on either kind, before it is forwarded.
 """
 
 import asyncio
@@ -72,6 +74,7 @@ class Proxy:
         self.keeps_sessions = True
         self.was_cut = Event()
         self.opened: Counter[Kind] = Counter()
+        self.said: Counter[Kind] = Counter()
         for weather in self._weather.values():
             weather.flows.set()
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -168,6 +171,7 @@ class Proxy:
         if _LISTENS in chunk:
             link.kind = Kind.FEED
             self.opened[Kind.FEED] += 1
+        self.said[link.kind] += 1
         if self._cuts_next is None or _COMMITS not in chunk:
             return True
         when, self._cuts_next = self._cuts_next, None
