@@ -3,7 +3,8 @@
 It tells the connection of the feed, which listens, from all others, and can cut, delay or hold back either kind; and
 it can cut one connection exactly while a COMMIT is under way on it.
 
-`said` counts what the server sends on either kind, before it is forwarded.
+`said` counts what the server sends on either kind, before it is forwarded; `feeds` are the server's own ports of
+the connections that listen, or did.
 """
 
 import asyncio
@@ -75,12 +76,13 @@ class Proxy:
         self.was_cut = Event()
         self.opened: Counter[Kind] = Counter()
         self.said: Counter[Kind] = Counter()
+        self.feeds: set[int] = set()
         for weather in self._weather.values():
             weather.flows.set()
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.url = self._target.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
+        self.url = self._target.set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
 
     def __enter__(self) -> Self:
         return self
@@ -124,10 +126,11 @@ class Proxy:
             self.stand_still(kind, stands=False)
 
     @property
-    def _port(self) -> int:
+    def port(self) -> int:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.feeds.discard(_port_of(writer))  # the system gives a port again
         if self.refuses:
             writer.transport.abort()
             return
@@ -171,6 +174,7 @@ class Proxy:
         if _LISTENS in chunk:
             link.kind = Kind.FEED
             self.opened[Kind.FEED] += 1
+            self.feeds.add(_port_of(link.writers[0]))
         self.said[link.kind] += 1
         if self._cuts_next is None or _COMMITS not in chunk:
             return True
@@ -206,3 +210,8 @@ class Proxy:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         running: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return running.result(_PATIENCE_S)
+
+
+def _port_of(writer: asyncio.StreamWriter) -> int:
+    """On the side of the server under test."""
+    return int(writer.get_extra_info("peername")[1])
