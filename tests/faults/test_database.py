@@ -396,6 +396,17 @@ def test_a_network_that_stands_still_is_503_in_the_end(house: House) -> None:
         assert client.post(path, json=question).status_code == 200
 
 
+def test_a_feed_that_stands_still_is_given_up_for_another_one(house: House) -> None:
+    """By the server itself: of a connection that the other side ended, nothing is left that could leak."""
+    until(lambda: house.proxy.opened[Kind.FEED] > 0)
+    before = house.proxy.opened[Kind.FEED]
+    house.proxy.stand_still(Kind.FEED)
+    until(lambda: house.proxy.opened[Kind.FEED] >= before + 3)
+    house.proxy.heal()
+    with house.client() as client:
+        assert client.get(f"{house.tenant.path}/departments").status_code == 200
+
+
 def test_two_that_claim_the_same_names_in_another_order_both_get_an_answer(house: House) -> None:
     """The database ends one of two transactions that wait for each other; its work is done again."""
     tenant = house.tenant
