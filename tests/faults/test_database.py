@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
@@ -25,6 +26,7 @@ import psycopg
 import pytest
 
 from grantbook import Grantbook
+from grantbook.engine.facts_cache import MAX_APART
 from grantbook.model.facts import Department, EntityRef
 from grantbook.service.desk import SYSTEM
 from grantbook.store.history import verify
@@ -41,12 +43,14 @@ MAX_CONNECTIONS: Final = 40
 _PATIENCE_S: Final = 60
 _DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "max_connections": str(MAX_CONNECTIONS)}
 _TO_BE_STUCK_S: Final = 0.3
-_ORGANIZATIONS: Final = 9
-"""More than the server writes for at once."""
-_MORE_QUERIES: Final = 1
-"""Of the pool: one that only as many requests at the very same moment open."""
+WRITERS: Final = 8
+"""Threads that do nothing but single grants, each for another organization."""
+_PRESENTS: Final = 1 + MAX_APART
+"""Connections beside those, to load what is held in memory."""
 _MORE_THREADS: Final = 1
 """The one that writes down when keys were used, which begins after a minute and stays."""
+_MORE_FILES: Final = 2
+"""Open for a moment: what a thread waits with for a socket, and a client's connection that is about to end."""
 _NO_LARGER_THAN: Final = 16 * 1024 * 1024
 """A file of the write-ahead log, which is made whole before it is written."""
 
@@ -60,9 +64,10 @@ class House:
     proxy: Proxy
     server: Server
     tenant: Tenant
-    most: Counter[Kind] = field(default_factory=Counter)
-    """Connections that it may have."""
+    crowd: list[tuple[Tenant, dict[str, Any]]] = field(default_factory=list)
+    """Other organizations, as many as it has connections for, with a grant on something of theirs."""
     most_threads: int = 0
+    most_files: int = 0
 
     @contextmanager
     def client(self, secret: str | None = None) -> Iterator[httpx.Client]:
@@ -88,6 +93,15 @@ class House:
     def threads(self) -> int:
         return psutil.Process(self.server.process.pid).num_threads()
 
+    def files(self) -> int:
+        return psutil.Process(self.server.process.pid).num_fds()
+
+    def has_waiting(self, count: int) -> bool:
+        """Whether so many connections wait for a lock."""
+        with postgres.administration(self.url) as connection:
+            query = "SELECT count(*) >= %s FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+            return connection.execute(query, (count, connection.info.dbname)).fetchone() == (True,)
+
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[postgres.PostgresServer]:
@@ -105,12 +119,13 @@ def shared(database: postgres.PostgresServer, tmp_path_factory: pytest.TempPathF
         server = Server(directory, database=url, through=proxy.url, staleness_ms="500", connections=str(CONNECTIONS))
         stack.callback(server.close)
         house = House(database, url, proxy, server, Tenant.found(server.desk))
-        use_everything(house)
-        pass_a_first_trouble(house)
-        use_everything(house)
-        house.most = house.connections() + Counter({Kind.QUERIES: _MORE_QUERIES})
-        house.most_threads = house.threads() + _MORE_THREADS
-        assert house.most[Kind.FEED] == 1
+        for _ in range(CONNECTIONS):
+            tenant = Tenant.found(server.desk)
+            house.crowd.append((tenant, grant_on(tenant.entity(), tenant.user())))
+        with house.client() as client:  # they are known from now on
+            assert all(Request(tenant, "access/grants", grant).is_answered(client) for tenant, grant in house.crowd)
+        until(lambda: is_full(house), "the server has not as many connections as it may have")
+        house.most_threads, house.most_files = house.threads() + _MORE_THREADS, house.files() + _MORE_FILES
         yield house
 
 
@@ -126,34 +141,62 @@ def house(shared: House) -> Iterator[House]:
             shared.database.start()
     assert shared.server.process.poll() is None
     assert shared.server.process.pid == process
-    with shared.client() as client:  # what has ended meanwhile hides no leak
-        in_parallel(client, 4 * CONNECTIONS)
+    until(lambda: is_full(shared), "connections leaked")
     until(lambda: shared.threads() <= shared.most_threads, "threads leaked")
-    until(lambda: shared.connections() <= shared.most, "connections leaked")
+    until(lambda: shared.files() <= shared.most_files, "files leaked")
     assert "Traceback" not in shared.server.log.read_text()
 
 
-def use_everything(house: House) -> None:
-    """Until it has as many threads and connections as it ever uses: by readers, and writers to many organizations."""
-    tenants = [Tenant.found(house.server.desk) for _ in range(_ORGANIZATIONS)]
-    with ExitStack() as stack:
-        streams = [stack.enter_context(writing(house.server, each, clients=1)) for each in tenants]
-        client = stack.enter_context(house.client())
-        for _ in range(3):
-            assert set(in_parallel(client, 4 * CONNECTIONS)) == {200}
-        for stream in streams:
-            stream.wait_for(10)
+def is_full(house: House) -> bool:
+    """Whether the server has every connection that it may have, and no more: it is given a reason to open each.
+
+    With fewer, one that leaked could pass for one of those.
+    """
+    crowd_in(house)
+    return house.connections() == {Kind.FEED: 1, Kind.QUERIES: CONNECTIONS + _PRESENTS}
 
 
-def pass_a_first_trouble(house: House) -> None:
-    """Every connection is cut, and the feed has another one."""
-    until(lambda: house.proxy.opened[Kind.FEED] > 0)
-    before = house.proxy.opened[Kind.FEED]
-    house.proxy.cut(Kind.QUERIES, Kind.FEED)
-    until(lambda: house.proxy.opened[Kind.FEED] > before)
-    with house.client() as client:
-        until(lambda: client.get(f"{house.tenant.path}/departments").status_code == 200)
-        until(lambda: set(in_parallel(client, 4 * CONNECTIONS)) == {200})
+def crowd_in(house: House) -> None:
+    """As many writers, and then as many who have facts loaded, as there are connections for, all at the same time."""
+    single, bulk, asked = [], [], []
+    for tenant, grant in house.crowd:
+        place = {name: grant[name] for name in ("entity_type", "entity_id")}
+        entry = {name: grant[name] for name in grant if name not in place}
+        question = {"user_id": tenant.owner.user_id, **place, "entity_id": f"vs_{token_hex(8)}"}
+        single.append(Request(tenant, "access/grants", grant))
+        bulk.append(Request(tenant, "access/grants/bulk", {**place, "grants": [entry]}))
+        asked.append(Request(tenant, "access/check", {**question, "access_level": "read", "consistency": "full"}))
+    hold_up(house, "SELECT 1 FROM heads FOR UPDATE", (single, WRITERS), (bulk[: CONNECTIONS // 2], CONNECTIONS))
+    hold_up(house, "LOCK TABLE entities, grants", (asked[: CONNECTIONS // 2], MAX_APART))
+
+
+@dataclass(frozen=True)
+class Request:
+    """Of an owner."""
+
+    tenant: Tenant
+    path: str
+    body: dict[str, Any]
+
+    def is_answered(self, client: httpx.Client) -> bool:
+        """Send it; whether the database was there for it."""
+        headers = {"X-API-Key": self.tenant.owner.secret}
+        return client.post(f"{self.tenant.path}/{self.path}", json=self.body, headers=headers).status_code != 503
+
+
+def hold_up(house: House, lock: str, *steps: tuple[list[Request], int]) -> None:
+    """Hold a lock, and send requests step by step, until after each so many wait for it at once."""
+    most = sum(len(requests) for requests, _ in steps)
+    with house.client() as client, ThreadPoolExecutor(most) as pool, psycopg.connect(house.url) as holder:
+        holder.execute(lock.encode())
+        sent: list[Future[None]] = []
+        for requests, count in steps:
+            for each in requests:
+                sent.append(pool.submit(until, partial(each.is_answered, client)))
+            until(partial(house.has_waiting, count), "the server has fewer connections than it may have")
+        holder.rollback()
+        for answered in sent:
+            answered.result()
 
 
 def until(holds: Callable[[], bool], why: str = "it never came") -> None:
@@ -401,7 +444,7 @@ def test_a_feed_that_stands_still_is_given_up_for_another_one(house: House) -> N
     until(lambda: house.proxy.opened[Kind.FEED] > 0)
     before = house.proxy.opened[Kind.FEED]
     house.proxy.stand_still(Kind.FEED)
-    until(lambda: house.proxy.opened[Kind.FEED] >= before + 3)
+    until(lambda: house.proxy.opened[Kind.FEED] >= before + 2)
     house.proxy.heal()
     with house.client() as client:
         assert client.get(f"{house.tenant.path}/departments").status_code == 200
