@@ -27,6 +27,7 @@ import pytest
 
 from grantbook import Grantbook
 from grantbook.engine.facts_cache import MAX_APART
+from grantbook.model.errors import TransactionAborted
 from grantbook.model.facts import Department, EntityRef
 from grantbook.service.desk import SYSTEM
 from grantbook.store.history import verify
@@ -42,6 +43,8 @@ CONNECTIONS: Final = 10
 MAX_CONNECTIONS: Final = 40
 _PATIENCE_S: Final = 60
 _DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "max_connections": str(MAX_CONNECTIONS)}
+SLOW: Final = [("check", 5), ("list", 30), ("write", 30)] if postgres.IS_MEANT else [("check", 5)]
+"""What to ask, and how many seconds a statement of it may take."""
 _TO_BE_STUCK_S: Final = 0.3
 WRITERS: Final = 8
 """Threads that do nothing but single grants, each for another organization."""
@@ -51,6 +54,17 @@ _MORE_THREADS: Final = 1
 """The one that writes down when keys were used, which begins after a minute and stays."""
 _MORE_FILES: Final = 2
 """Open for a moment: what a thread waits with for a socket, and a client's connection that is about to end."""
+_ABORTS: Final = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION abort_() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('tries') < 20 THEN
+        RAISE EXCEPTION 'for the sake of another' USING ERRCODE = 'deadlock_detected';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER aborts BEFORE INSERT ON departments FOR EACH ROW EXECUTE FUNCTION abort_();
+"""
 _NO_LARGER_THAN: Final = 16 * 1024 * 1024
 """A file of the write-ahead log, which is made whole before it is written."""
 
@@ -405,6 +419,49 @@ def test_a_writer_that_waits_too_long_for_its_turn_is_503_and_others_go_on(house
         assert client.post(f"{slow.path}/access/grants", json=grant_on(entities[0], users[0])).status_code == 201
 
 
+@contextmanager
+def slow_reads(house: House) -> Iterator[None]:
+    """Whoever reads grants during the block takes longer than anybody may, without waiting for a lock."""
+    is_slow = f"(SELECT pg_sleep({2 * _PATIENCE_S}) IS NOT NULL)"
+    with postgres.administration(house.url) as connection:
+        connection.execute(
+            f"ALTER TABLE grants RENAME TO kept; CREATE VIEW grants AS SELECT * FROM kept WHERE {is_slow}".encode()
+        )
+        try:
+            yield
+        finally:
+            connection.execute("DROP VIEW grants; ALTER TABLE kept RENAME TO grants")
+
+
+@pytest.mark.parametrize(("request_", "most_s"), SLOW)
+def test_a_statement_that_takes_too_long_is_ended_and_503(house: House, request_: str, most_s: int) -> None:
+    """By the database itself: a server that only stopped listening would leave it at work."""
+    tenant = house.tenant
+    grant = grant_on(tenant.entity(), tenant.user())
+    question = {**grant, "user_id": grant["grantee_id"], "consistency": "full"}
+    del question["grantee_type"], question["grantee_id"]
+    ask = {
+        "check": ("POST", "check", question),
+        "list": ("GET", "grants", None),
+        "write": ("POST", "grants", grant),
+    }[request_]
+    with house.client() as client:
+
+        def send() -> httpx.Response:
+            return client.request(ask[0], f"{tenant.path}/access/{ask[1]}", json=ask[2])
+
+        with slow_reads(house):
+            begin = monotonic()
+            answer = send()
+            assert monotonic() - begin < 2 * most_s
+            with postgres.administration(house.url) as connection:
+                asleep = "SELECT query FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                assert connection.execute(asleep).fetchall() == []
+        error_of(answer, 503, "STORE_UNAVAILABLE")
+        assert "Retry-After" in answer.headers
+        assert send().is_success
+
+
 def test_a_network_that_stands_still_is_503_in_the_end(house: House) -> None:
     """It takes what is sent, and forwards nothing: no error comes from below."""
     question = {**grant_on(house.tenant.entity(), house.tenant.owner.user_id)}
@@ -515,6 +572,22 @@ def test_the_library_does_again_what_the_database_ended_for_another(house: House
         assert made.result().owner_id == user_id
         until(lambda: deadlocks(house) == before + 1)
         assert book.organization(organization_id).verify() > 0
+
+
+def test_what_the_database_aborts_for_ever_is_tried_three_times(house: House) -> None:
+    """Each try is counted outside of its transaction, and one day there would be an end."""
+    path = f"{house.tenant.path}/departments"
+    with house.client() as client, postgres.administration(house.url) as connection, Grantbook(house.url) as book:
+        connection.execute(_ABORTS)
+        try:
+            error_of(client.post(path, json={"name": "Aborted"}), 503, "TRANSACTION_ABORTED")
+            assert connection.execute("SELECT last_value FROM tries").fetchone() == (3,)
+            with pytest.raises(TransactionAborted):
+                book.organization(house.tenant.organization_id).create_department("Aborted")
+            assert connection.execute("SELECT last_value FROM tries").fetchone() == (6,)
+        finally:
+            connection.execute("DROP TRIGGER aborts ON departments; DROP FUNCTION abort_; DROP SEQUENCE tries")
+        assert client.post(path, json={"name": "Aborted"}).status_code == 201
 
 
 def deadlocks(house: House) -> int:
