@@ -17,7 +17,7 @@ from grantbook.model.facts import Fact, Grant, Member, Organization, Role, RoleA
 from grantbook.model.governance import BASE_ROLES, OWNER
 from grantbook.service.transfer import KINDS
 
-TARGET_PER_S: Final = 20_000
+TARGET_PER_S: Final = 40_000
 _OWNER_ROLE: Final = "role_owner"
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -52,8 +53,13 @@ def answer(url: str, asked: Connection) -> None:
     with Grantbook(url) as book:
         acme = book.organization(ORGANIZATION)
         questions = [Check(user_id=user_id, entity=ENTITY, access_level="read") for user_id in USERS]
-        while asked.recv() is not None:
-            asked.send([is_allowed(each) for each in acme.check_many(questions)])
+        for round_ in count():
+            if asked.recv() is None:
+                return
+            if round_ // 2 % 2:  # for each grant and its revoke in the other way
+                asked.send([acme.check(user_id, "read", *ENTITY).allowed for user_id in USERS])
+            else:
+                asked.send([is_allowed(each) for each in acme.check_many(questions)])
 
 
 def is_allowed(found: Decision | GrantbookError) -> bool:

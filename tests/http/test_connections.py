@@ -38,6 +38,10 @@ def _refused(_: Scope) -> Any:
     raise AssertionError("no body here is too large")
 
 
+async def _nobody(_: Scope) -> None:
+    return None
+
+
 class Impatient(Connection):
     head_s = 0.2
     body_s = 0.2
@@ -62,7 +66,7 @@ def talk(
     state = state or ServerState()
 
     async def served() -> Any:
-        app_ = app if isinstance(app, Front) else BodyLimit(app, lambda _: 1_000_000, _refused)
+        app_ = app if isinstance(app, Front) else BodyLimit(app, lambda _: 1_000_000, _refused, _nobody)
         config = Config(
             app_,
             lifespan="off",

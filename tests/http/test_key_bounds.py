@@ -126,5 +126,10 @@ def test_what_a_manager_of_keys_ended_its_user_does_not_open_again(
     assert owner(f"{address}/{end}").status_code == 200
     assert error_of(other(f"{address}/{begin}"), 403, DENIED)["details"] == {"capability": "manage_api_keys"}
     error_of(Holder(client, tenant, made["key"])("GET /access/grants"), 401)
+    rotated = other(f"{address}/rotate").json()["new_key"]
+    address = f"POST /api-keys/{rotated['id']}"
+    error_of(other(f"{address}/{begin}"), 403, DENIED)
+    error_of(Holder(client, tenant, rotated["key"])("GET /access/grants"), 401)
     assert owner(f"{address}/{begin}").status_code == 200
+    assert other(f"{address}/{begin}").status_code == 200  # which changes nothing
     assert [other(f"{address}/{how}").status_code for how in (end, begin)] == [200, 200]

@@ -83,10 +83,6 @@ class TraceId:
         await self._app(scope, receive, send_with_id)
 
 
-async def _nobody(_: Scope) -> App | None:
-    return None
-
-
 class BodyLimit:
     """Answers a body over the bound with `refuse`, before anything has read it whole; and one that takes much memory
     with what `refusal_of` its head gives, if anything: whoever is not known does not get to fill the memory.
@@ -100,7 +96,7 @@ class BodyLimit:
         app: App,
         maximum_of: Callable[[Scope], int],
         refuse: Callable[[Scope], App],
-        refusal_of: Callable[[Scope], Awaitable[App | None]] = _nobody,
+        refusal_of: Callable[[Scope], Awaitable[App | None]],
     ) -> None:
         self._app = app
         self._maximum_of = maximum_of

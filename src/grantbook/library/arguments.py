@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from types import NoneType, UnionType
-from typing import Any, Final, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, get_args, get_type_hints
 
 from msgspec import UnsetType
 
@@ -72,7 +72,7 @@ def checked(*, but: Collection[str] = ()) -> Callable[[Class], Class]:
 def _checked(method: Callable[P, R]) -> Callable[P, R]:
     signature = inspect.signature(method)
     hints = get_type_hints(method)
-    wanted = {name: found for name in signature.parameters if (found := _alternatives(hints.get(name)))}
+    wanted = {name: taken for name in signature.parameters if (taken := _taken(hints.get(name)))}
     if not wanted:
         return method
 
@@ -80,30 +80,42 @@ def _checked(method: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in wanted:
-                _require(name, value, wanted[name])
+                wanted[name].require(name, value)
         return method(*args, **kwargs)
 
     return call
 
 
-def _alternatives(hint: Any) -> list[Any]:
-    """The types of an annotation, where all of them are known here, or say that there is nothing."""
+class _Taken(NamedTuple):
+    """What a parameter takes: one of these classes, which say that there is nothing, or what passes, in words."""
+
+    absent: tuple[type, ...]
+    is_one: Callable[[object], bool]
+    words: str
+
+    def require(self, name: str, value: object) -> None:
+        """Raises ValidationFailed(name) for anything else."""
+        if not isinstance(value, self.absent) and not self.is_one(value):
+            raise ValidationFailed(name, f"{name} must be {self.words}")
+
+
+def _taken(hint: Any) -> _Taken | None:
+    """What is annotated so takes; None where that is not known here."""
     alternatives = [*get_args(hint)] if isinstance(hint, UnionType) else [hint]
-    return alternatives if all(each in _WANTED or each in _ABSENT for each in alternatives) else []
-
-
-def _require(name: str, value: object, alternatives: Sequence[Any]) -> None:
     absent = tuple(each for each in alternatives if each in _ABSENT)
-    wanted = [_WANTED[each] for each in alternatives if each not in _ABSENT]
-    if not isinstance(value, absent) and not any(is_one(value) for is_one, _ in wanted):
-        raise ValidationFailed(name, f"{name} must be {' or '.join(words for _, words in wanted)}")
+    wanted = [each for each in alternatives if each not in absent]
+    return _Taken(absent, *_WANTED[wanted[0]]) if len(wanted) == 1 and wanted[0] in _WANTED else None
+
+
+_TEXT: Final = _Taken((), *_WANTED[str])
+_MAYBE_TIME: Final = _Taken((NoneType,), *_WANTED[datetime])
 
 
 def require_question(as_of: object, **texts: object) -> None:
     """Raises ValidationFailed for what is no time, if it is anything, or no text."""
-    _require("as_of", as_of, [datetime, NoneType])
+    _MAYBE_TIME.require("as_of", as_of)
     for name, value in texts.items():
-        _require(name, value, [str])
+        _TEXT.require(name, value)
 
 
 def instant_of(value: datetime | None) -> Instant | None:

@@ -45,7 +45,9 @@ class ValidationFailed(GrantbookError):
 
     def about(self, field: str) -> "ValidationFailed":
         """The same of a field that whoever sent it knows by this name."""
-        message = str(self.details["message"]).replace(str(self.details["field"]), field, 1)
+        before, message = str(self.details["field"]), str(self.details["message"])
+        if message.startswith(before):
+            message = field + message.removeprefix(before)
         return ValidationFailed(field, message, code=self.error_code)
 
 

@@ -153,8 +153,14 @@ def require_management(reading: Reading, ref: EntityRef) -> Entity:
 
 def sees(reading: Reading, entity: Entity) -> bool:
     """Whether the caller may see that the entity is there, and what it is."""
-    lowest = reading.vocabulary.entity_type(entity.entity_type).lowest_level
-    return sees_type(reading, entity.entity_type) or owns(reading, entity) or has_level(reading, entity.ref, lowest)
+    return bool(seen(reading, [entity]))
+
+
+def seen(reading: Reading, entities: Collection[Entity]) -> set[EntityRef]:
+    """Those that the caller `sees`, with as many queries as for one."""
+    found = {each.ref for each in entities if sees_type(reading, each.entity_type) or owns(reading, each)}
+    accesses = accesses_of_caller(reading, {each.ref for each in entities} - found)
+    return found | {ref for ref, access in accesses.items() if access.level is not None}
 
 
 def require_sight(reading: Reading, ref: EntityRef) -> Entity:

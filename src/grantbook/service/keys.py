@@ -153,11 +153,12 @@ def switch(writing: Writing, key_id: str, how: str) -> ApiKey:
     """
     wanted = SWITCHES[how]
     key = get(writing, key_id)
-    if wanted.opens:
-        _require_may_give(writing, key)
-        _require_own_end(writing, key, how)
     given: dict[str, Any] = {wanted.field: wanted.value}
     changed = revised(key, **given)
+    if wanted.opens:
+        _require_may_give(writing, key)
+        if changed != key:
+            _require_own_end(writing, key, wanted)
     writing.book.replace(key, changed, wanted.action)
     return changed
 
@@ -246,14 +247,14 @@ def authenticate_at(desk: Desk, secret: str, organization_id: str) -> Identity:
 def confirm(reading: Reading, identity: Identity) -> None:
     """That the key is still as it was when its holder was admitted; within the reading of its organization.
 
-    Raises as `authenticate`, and PermissionDenied where its scopes are others now.
+    Raises as `authenticate`, and PermissionDenied where its scopes or its end are others now.
     """
     key = reading.find(ApiKey, identity.caller.api_key_id or "")
     if key is None:
         raise _invalid()
     _require_live(key, reading.at)
-    if key.scopes != identity.caller.scopes:
-        raise PermissionDenied("The scopes of the API key were changed just now: please try again")
+    if (key.scopes, key.expires_at) != (identity.caller.scopes, identity.caller.key_expires_at):
+        raise PermissionDenied("The scopes or the end of the API key were changed just now: please try again")
     if reading.is_deleted:
         raise OrganizationAccessDenied(organization_id=reading.organization_id)
 
@@ -299,11 +300,14 @@ def require_opened(reading: Reading, identity: Identity) -> None:
 
 def opened(desk: Desk, identity: Identity) -> Iterator[str]:
     """Those of the caller's organizations that the key opens, its own first."""
-    others = desk.store.organizations_of(identity.caller.user_id)
-    for organization_id in dict.fromkeys((identity.organization_id, *others)):
+    home = identity.organization_id
+    for organization_id in dict.fromkeys((home, *desk.store.organizations_of(identity.caller.user_id))):
         try:
-            require_opens(desk, identity, organization_id)
+            with desk.reading(organization_id, identity.caller) as reading:
+                require_opened(reading, identity)
         except OrganizationAccessDenied:
+            if organization_id == home:  # where nobody is who is no active member there
+                return
             continue
         yield organization_id
 
@@ -367,12 +371,13 @@ def _require_may_give(writing: Writing, key: ApiKey) -> None:
         raise PermissionDenied("The scope 'check' asks about anybody", scope="check", capability=MANAGE_ACCESS)
 
 
-def _require_own_end(writing: Writing, key: ApiKey, how: str) -> None:
-    """Raises PermissionDenied(capability) where somebody else ended the key, and the caller does not manage keys."""
-    action = SWITCHES[{"activate": "deactivate", "unpause": "pause"}[how]].action
+def _require_own_end(writing: Writing, key: ApiKey, wanted: _Switch) -> None:
+    """Raises PermissionDenied(capability) where somebody else ended the key, or the one in whose place it is, and the
+    caller does not manage keys."""
+    (action,) = (each.action for each in SWITCHES.values() if each.field == wanted.field and not each.opens)
     about = {"kind": ApiKey.__name__, "subject_id": key.id, "action": action}
     ended = writing.snapshot.find_changes(about, skip=0, limit=1)
-    if ended and ended[0].actor_id != writing.caller.user_id:
+    if not ended or ended[0].actor_id != writing.caller.user_id:
         gates.require_capability(writing, MANAGE_KEYS)
 
 

@@ -57,8 +57,7 @@ def _shown(reading: Reading, things: set[Thing]) -> set[Thing]:
         return things
     refs = {EntityRef(*thing) for thing in things if thing[0] in reading.vocabulary.types}
     found = reading.snapshot.select(Entity, {"id": {ref.id for ref in refs}}) if refs else []
-    seen = {entity.ref for entity in found if entity.ref in refs and gates.sees(reading, entity)}
-    return things - refs | seen
+    return things - refs | gates.seen(reading, [entity for entity in found if entity.ref in refs])
 
 
 class _Told:
