@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
-from grantbook.cli.output import print_json, print_table
+from grantbook.cli.output import print_json, print_page
 from grantbook.cli.places import Place, in_organization
 from grantbook.http.platform import rendering
 from grantbook.http.platform.rendering import Json
@@ -73,10 +73,8 @@ def list_(
         page = {"items": items, "total": found.total, "skip": skip, "limit": limit, "has_more": found.has_more}
         print_json(page)
         return Exit.DONE
-    print_table(COLUMNS, [[item[column] for column in COLUMNS] for item in items])
-    if found.has_more:
-        note = f"{len(items)} of {found.total} grants shown; the next ones: --skip {skip + len(items)}"
-        click.echo(note, err=True)
+    rows = [[item[column] for column in COLUMNS] for item in items]
+    print_page(COLUMNS, rows, "grants", skip=skip, total=found.total, has_more=found.has_more)
     return Exit.DONE
 
 

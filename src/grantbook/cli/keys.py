@@ -6,7 +6,7 @@ import click
 
 from grantbook.cli import options
 from grantbook.cli.errors import Exit
-from grantbook.cli.output import print_json, print_secret, print_table
+from grantbook.cli.output import print_json, print_page, print_secret
 from grantbook.cli.places import Place, in_organization
 from grantbook.http.platform import api_keys_rendering as rendering
 from grantbook.http.platform.rendering import Json
@@ -62,11 +62,9 @@ def list_(place: Place, *, skip: int, limit: int, as_json: bool) -> int:
     if as_json:
         print_json({"keys": items, "total": found.total, "skip": skip, "limit": limit, "has_more": found.has_more})
         return Exit.DONE
-    rows = [{**item, "scopes": _scopes(item), "state": state} for item, state in zip(items, states, strict=True)]
-    print_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
-    if found.has_more:
-        note = f"{len(items)} of {found.total} keys shown; the next ones: --skip {skip + len(items)}"
-        click.echo(note, err=True)
+    told = ({**item, "scopes": _scopes(item), "state": state} for item, state in zip(items, states, strict=True))
+    rows = [[each[column] for column in COLUMNS] for each in told]
+    print_page(COLUMNS, rows, "keys", skip=skip, total=found.total, has_more=found.has_more)
     return Exit.DONE
 
 

@@ -41,6 +41,15 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | None]]) -
     console.print(table)
 
 
+def print_page(
+    headings: Sequence[str], rows: Sequence[Sequence[str | None]], what: str, *, skip: int, total: int, has_more: bool
+) -> None:
+    """A part of a list, and on stderr how to see the next one, if there is one."""
+    print_table(headings, rows)
+    if has_more:
+        click.echo(f"{len(rows)} of {total} {what} shown; the next ones: --skip {skip + len(rows)}", err=True)
+
+
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Names and values, one a line, the values aligned."""
     width = max(len(name) for name, _ in pairs)
