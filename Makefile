@@ -7,6 +7,7 @@ BIN := .venv/bin
 OLD_SDK := .sdk-0.8.104
 DEMO := sqlite:///var/demo.db
 PORT ?= 8420
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: none should compile what another one did
 
 .DEFAULT_GOAL := help
 .PHONY: help serve setup test test-postgres test-citus check format bench lock clean

@@ -50,9 +50,9 @@ SHARED_STORES: Final = [
 """For what asks very much: `make test-postgres` asks it of PostgreSQL, where each question crosses a socket."""
 
 settings.register_profile(
-    "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "default", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-settings.register_profile("ci", settings.get_profile("default"), derandomize=True, max_examples=40)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("few", settings.get_profile("ci"), max_examples=12)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)  # --hypothesis-profile=deep
 settings.load_profile("ci" if os.environ.get("CI") else "default")

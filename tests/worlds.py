@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -188,7 +189,7 @@ class World:
     entities: tuple[EntityRef, ...]
     organization_id: str = ORGANIZATION
 
-    @property
+    @cached_property
     def grants(self) -> tuple[Grant, ...]:
         return tuple(fact for fact in self.facts if isinstance(fact, Grant))
 
@@ -199,10 +200,10 @@ class World:
     def access(self, user_id: str, ref: EntityRef) -> Access:
         return access(Facts.of(self.organization_id, self.facts), BUILT_IN, user_id, ref, NOW)
 
-    def answers(self) -> dict[tuple[str, EntityRef], Access]:
+    def answers(self, at: Instant = NOW) -> dict[tuple[str, EntityRef], Access]:
         """By the definition: everybody's access to everything."""
         facts = Facts.of(self.organization_id, self.facts)
-        return {(user_id, ref): access(facts, BUILT_IN, user_id, ref, NOW) for user_id, ref in self.pairs}
+        return {(user_id, ref): access(facts, BUILT_IN, user_id, ref, at) for user_id, ref in self.pairs}
 
     def with_facts(self, facts: Iterable[Fact]) -> "World":
         return replace(self, facts=tuple(facts))

@@ -7,7 +7,7 @@ database, as another process would.
 import gc
 import sqlite3
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -28,9 +28,9 @@ from grantbook.engine.organization_facts import UNKNOWN_ENTITY, UNKNOWN_USER
 from grantbook.engine.sight import reach_of
 from grantbook.model import ids
 from grantbook.model.errors import StoreUnavailable
-from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Facts, Member, Principal, revised
+from grantbook.model.facts import ENTITY_STATUSES, Entity, EntityRef, Fact, Member, Principal, revised
 from grantbook.model.instants import Clock, Instant
-from grantbook.model.resolution import OVERRIDE, Access, access
+from grantbook.model.resolution import OVERRIDE, Access
 from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
 from grantbook.store.port import Store
 from grantbook.store.present_port import Present
@@ -473,20 +473,20 @@ def stopped(at: Instant) -> Clock:
 
 def require_agreement(cache: FactCache, world: World, at: Instant, batch: int) -> None:
     """Every pair, so many at a time and by itself: the rung, and for those that are known the paths."""
-    facts = Facts.of(world.organization_id, world.facts)
+    accesses = world.answers(at)
+    expected = expected_ranks(world, accesses)
     for first in range(0, len(world.pairs), batch):
         pairs = world.pairs[first : first + batch]
         with cache:
             found = cache.current(world.organization_id).ranks(pairs, at)
-        assert found == [expected_rank(facts, world, pair, at) for pair in pairs]
+        assert found == [expected[pair] for pair in pairs]
     with cache:
         held = cache.current(world.organization_id)
-        expected = [expected_rank(facts, world, pair, at) for pair in world.pairs]
         for _ in range(3):  # it is kept when it is asked for again
-            assert [held.rank(*pair, stopped(at)) for pair in world.pairs] == expected
+            assert [held.rank(*pair, stopped(at)) for pair in world.pairs] == [*expected.values()]
         for (user_id, ref), rank in zip(world.pairs, held.ranks(world.pairs, at), strict=True):
             if rank >= NONE:
-                assert held.access(user_id, ref, at) == access(facts, BUILT_IN, user_id, ref, at)
+                assert held.access(user_id, ref, at) == accesses[user_id, ref]
 
 
 def require_lists_seen(cache: FactCache, world: World, data: st.DataObject, writer: Callable[[], Store]) -> None:
@@ -572,13 +572,18 @@ def pages(cache: FactCache, world: World, wanted: Wanted, at: Instant, limit: in
         after = page.places[-1]
 
 
-def expected_rank(facts: Facts, world: World, pair: Pair, at: Instant) -> int:
-    user_id, ref = pair
+def expected_ranks(world: World, accesses: Mapping[tuple[str, EntityRef], Access]) -> dict[Pair, int]:
+    """Of every pair, in the order of the world's."""
     named = {name_of(grant.grantee_type, grant.grantee_id) for grant in world.grants}
     members = {fact.user_id for fact in world.facts if isinstance(fact, Member)}
-    if user_id not in members and name_of("user", user_id) not in named:
-        return UNKNOWN_USER
-    if ref not in {fact.ref for fact in world.facts if isinstance(fact, Entity)}:
-        return UNKNOWN_ENTITY
-    level = access(facts, BUILT_IN, user_id, ref, at).level
-    return NONE if level is None else BUILT_IN.entity_type(ref.type).rank(level)
+    entities = {fact.ref for fact in world.facts if isinstance(fact, Entity)}
+
+    def expected_rank(user_id: str, ref: EntityRef) -> int:
+        if user_id not in members and name_of("user", user_id) not in named:
+            return UNKNOWN_USER
+        if ref not in entities:
+            return UNKNOWN_ENTITY
+        level = accesses[user_id, ref].level
+        return NONE if level is None else BUILT_IN.entity_type(ref.type).rank(level)
+
+    return {pair: expected_rank(*pair) for pair in world.pairs}
