@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from secrets import token_bytes
 from time import sleep
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from grantbook.model.ids import new_id
 from grantbook.model.instants import to_text
 from grantbook.model.limits import MAX_BATCH_CHECKS
+from tests.databases import empty_book
 from tests.http.calls import unknown
 from tests.http.envelope import FIELDS, error_of
 from tests.http.inprocess import client_of, desk_at
@@ -139,9 +141,9 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def timed(clock: FakeClock) -> Iterator[Office]:
+def timed(tmp_path: Path, clock: FakeClock) -> Iterator[Office]:
     """An office whose time stands still."""
-    with desk_at("memory:", clock) as desk, client_of(desk) as client:
+    with desk_at(empty_book(tmp_path, "memory"), clock) as desk, client_of(desk) as client:
         tenant = Tenant.found(desk)
         client.headers["X-API-Key"] = tenant.owner.secret
         yield Office(tenant, client)

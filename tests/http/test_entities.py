@@ -10,6 +10,7 @@ import pytest
 from grantbook.bootstrap import load_vocabulary, open_desk
 from grantbook.model.facts import EntityRef
 from grantbook.service.desk import Desk
+from tests.databases import empty_book
 from tests.http.calls import unknown
 from tests.http.envelope import error_of
 from tests.http.inprocess import client_of
@@ -32,7 +33,7 @@ TOP = {"notebook": "edit", "assistant": "admin", "vector_store": "admin"}
 def desk(tmp_path: Path) -> Iterator[Desk]:
     types = tmp_path / "types.toml"
     types.write_text(TYPES, encoding="utf-8")
-    opened = open_desk(f"sqlite:///{tmp_path}/book.db", vocabulary=load_vocabulary(str(types)))
+    opened = open_desk(empty_book(tmp_path), vocabulary=load_vocabulary(str(types)))
     yield opened
     opened.close()
 

@@ -13,6 +13,7 @@ from schemathesis.core.failures import FailureGroup
 from grantbook.bootstrap import open_desk
 from grantbook.http.app import create_app
 from grantbook.service.desk import Desk
+from tests.databases import empty_book
 from tests.http.calls import CALLS, Scene, documented_operations
 from tests.http.fuzz import CHECKS, Fuzzer
 
@@ -22,7 +23,7 @@ EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "6"))
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    opened = open_desk(f"sqlite:///{tmp_path_factory.mktemp('fuzz') / 'book.db'}")
+    opened = open_desk(empty_book(tmp_path_factory.mktemp("fuzz")))
     yield opened
     opened.close()
 

@@ -19,6 +19,7 @@ from grantbook.model.limits import MAX_BATCH_CHECKS, MAX_BODY_BYTES
 from grantbook.service import grants
 from grantbook.service.admission import Admissions
 from grantbook.service.desk import SYSTEM, Desk
+from tests.databases import KINDS, empty_book
 from tests.http.inprocess import InProcess
 from tests.serving import Tenant
 
@@ -78,10 +79,9 @@ def told(answer: httpx.Response) -> Any:
     return body
 
 
-@pytest.fixture(scope="module", params=["memory:", "sqlite"])
+@pytest.fixture(scope="module", params=KINDS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    url = "memory:" if request.param == "memory:" else f"sqlite:///{tmp_path_factory.mktemp('book')}/book.db"
-    desk = open_desk(url)
+    desk = open_desk(empty_book(tmp_path_factory.mktemp("book"), request.param))
     yield Both(desk)
     desk.close()
 

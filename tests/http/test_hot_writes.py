@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from time import sleep
 from typing import Any
@@ -23,6 +24,7 @@ from grantbook.service.desk import SYSTEM, Desk
 from grantbook.store import history
 from grantbook.store.memory import MemoryStore
 from tests import postgres
+from tests.databases import KINDS, empty_book
 from tests.http.envelope import error_of
 from tests.http.inprocess import InProcess
 from tests.serving import Server, Tenant
@@ -33,16 +35,9 @@ JSON_TYPE = {"Content-Type": "application/json"}
 ROUNDS = 200
 
 
-@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else ["memory", "sqlite", "postgres"])
-def desk(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Desk]:
-    match request.param:
-        case "memory":
-            url = "memory:"
-        case "sqlite":
-            url = f"sqlite:///{tmp_path / 'book.db'}"
-        case _:
-            url = postgres.empty_database()
-    opened = open_desk(url)
+@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else [*KINDS, "postgres"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    opened = open_desk(empty_book(tmp_path, request.param))
     yield opened
     opened.close()
 

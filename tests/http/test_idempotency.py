@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from grantbook.http import exchange
+from tests.databases import empty_book
 from tests.http.calls import CALLS, Call, Scene
 from tests.http.envelope import error_of
 from tests.http.inprocess import client_of, desk_at
@@ -149,7 +150,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def timed(tmp_path: Path, clock: FakeClock) -> Iterator[Tenant]:
     """An organization whose time stands still."""
-    with desk_at(f"sqlite:///{tmp_path / 'book.db'}", clock) as desk:
+    with desk_at(empty_book(tmp_path), clock) as desk:
         yield Tenant.found(desk)
 
 

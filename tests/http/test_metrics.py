@@ -1,6 +1,7 @@
 """What a scrape tells, and what it never tells."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from grantbook.bootstrap import open_desk
 from grantbook.http.app import create_app
 from grantbook.service.desk import Desk
+from tests.databases import empty_book
 from tests.http.envelope import error_of
 from tests.http.inprocess import InProcess
 from tests.serving import Tenant
@@ -17,8 +19,8 @@ REQUESTS = "grantbook_http_request_seconds_count"
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    opened = open_desk("memory:")
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = open_desk(empty_book(tmp_path, "memory"))
     yield opened
     opened.close()
 

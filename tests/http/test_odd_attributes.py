@@ -10,6 +10,7 @@ import pytest
 from grantbook.bootstrap import open_desk
 from grantbook.service.desk import SYSTEM, Desk
 from grantbook.service.organizations import update
+from tests.databases import KINDS, empty_book
 from tests.http.calls import OPENAPI
 from tests.http.inprocess import client_of
 from tests.http.schemas import problems
@@ -42,9 +43,9 @@ NAMES: Final = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=KINDS)
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    opened = open_desk("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/book.db")
+    opened = open_desk(empty_book(tmp_path, request.param))
     yield opened
     opened.close()
 

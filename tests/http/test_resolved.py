@@ -13,6 +13,7 @@ from grantbook.http.platform import access
 from grantbook.model.facts import EntityRef
 from grantbook.service import asking
 from grantbook.service.desk import Desk
+from tests.databases import empty_book
 from tests.http.inprocess import client_of, desk_at
 from tests.serving import Tenant
 from tests.worlds import FakeClock, deposit, entity, grant, user
@@ -22,7 +23,7 @@ MANY = 1_500
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with desk_at(f"sqlite:///{tmp_path}/book.db", FakeClock()) as opened:
+    with desk_at(empty_book(tmp_path), FakeClock()) as opened:
         yield opened
 
 

@@ -10,6 +10,7 @@ import pytest
 from grantbook.bootstrap import open_desk
 from grantbook.model.governance import ADMIN, CAPABILITIES, OWNER
 from grantbook.service.desk import Desk
+from tests.databases import empty_book
 from tests.http.calls import UNGUARDED, Scene, documented_operations
 from tests.http.envelope import error_of
 from tests.http.inprocess import client_of
@@ -65,8 +66,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    desk = open_desk("memory:")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    desk = open_desk(empty_book(tmp_path_factory.mktemp("rights"), "memory"))
     with client_of(desk) as client:
         yield House(desk=desk, client=client, scene=Scene(desk), other=Tenant.found(desk))
     desk.close()

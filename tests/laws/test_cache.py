@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grantbook.bootstrap import open_store
 from grantbook.engine import decide, lists, long_lists, lookup
 from grantbook.engine.facts_cache import FactCache
 from grantbook.engine.held import NONE, name_of
@@ -35,6 +36,7 @@ from grantbook.model.vocabulary import ACCESS_MODES, BUILT_IN
 from grantbook.store.port import Store
 from grantbook.store.present_port import Present
 from grantbook.store.sqlite import open_sqlite
+from tests.databases import empty_book
 from tests.laws.books import settle
 from tests.worlds import (
     AUTHOR,
@@ -254,9 +256,9 @@ def test_a_grant_on_a_container_that_was_loaded_ahead_ends_when_it_is_to_end(sto
 
 @pytest.fixture(scope="module")
 def two_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
-    """Two that know nothing of each other, on one file."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('book')}/book.db"
-    stores = open_sqlite(url, FakeClock()), open_sqlite(url, FakeClock())
+    """Two that know nothing of each other, on one database."""
+    url = empty_book(tmp_path_factory.mktemp("book"))
+    stores = open_store(url, FakeClock(), staleness_ms=0), open_store(url, FakeClock(), staleness_ms=0)
     yield stores
     for store in stores:
         store.close()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from grantbook import Grantbook, OrganizationBook
-from tests import postgres
-from tests.library.world import BOT, DATABASES, Watch
+from tests.databases import KINDS, empty_book
+from tests.library.world import BOT, Watch
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def watch() -> Watch:
     return Watch()
 
 
-@pytest.fixture(params=["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"])
+@pytest.fixture(params=KINDS)
 def book(request: pytest.FixtureRequest, tmp_path: Path, watch: Watch) -> Iterator[Grantbook]:
-    with Grantbook(DATABASES[request.param](tmp_path), clock=watch) as opened:
+    with Grantbook(empty_book(tmp_path, request.param), clock=watch) as opened:
         yield opened
 
 

@@ -31,8 +31,9 @@ from grantbook import (
 )
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import from_datetime
+from tests.databases import empty_book
 from tests.http.inprocess import client_of
-from tests.library.world import ASSISTANT, BOT, DATABASES, RULE, SLICE, STORE, TIME, Watch, may, opened
+from tests.library.world import ASSISTANT, BOT, RULE, SLICE, STORE, TIME, Watch, may, opened
 
 
 def test_every_method_is_called_here() -> None:
@@ -71,7 +72,7 @@ def test_an_organization_is_not_opened_for_strangers(book: Grantbook, acme: Orga
 
 
 def test_what_a_process_wrote_is_there_for_the_next(tmp_path: Path) -> None:
-    database = DATABASES["sqlite"](tmp_path)
+    database = empty_book(tmp_path)
     with Grantbook(database) as book:
         acme = book.create_organization("Acme", owner_email="ada@acme.example")
         acme.register_entity(*BOT, name="Bot", owner=("user", acme.owner_id))
@@ -572,7 +573,7 @@ def test_every_change_is_in_the_history(acme: OrganizationBook) -> None:
 
 
 def test_a_book_that_is_closed_refuses(tmp_path: Path) -> None:
-    book = Grantbook(DATABASES["sqlite"](tmp_path))
+    book = Grantbook(empty_book(tmp_path))
     acme = book.create_organization("Acme", owner_email="ada@acme.example", owner_id="usr_ada")
     acme.register_entity(*BOT, name="Bot", owner=("user", "usr_ada"))
     assert may(acme, "usr_ada")

@@ -1,21 +1,13 @@
 """What the tests of the library share."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from grantbook import Grantbook, OrganizationBook
 from grantbook.model.instants import Instant, from_datetime
-from tests import postgres
 
 ASSISTANT, RULE, STORE, SLICE = "assistant", "rule", "vector_store", "knowledge_slice"
 BOT = (ASSISTANT, "asst_bot")
-DATABASES: Final[dict[str, Callable[[Path], str]]] = {
-    "memory": lambda _: "memory:",
-    "sqlite": lambda directory: f"sqlite:///{directory}/book.db",
-    "postgres": lambda _: postgres.empty_database(),
-}
 TIME: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
