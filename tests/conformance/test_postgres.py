@@ -11,8 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from grantbook.bootstrap import open_store
 from grantbook.engine.facts_cache import MAX_APART, FactCache
@@ -20,6 +21,7 @@ from grantbook.engine.held import NONE
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.facts import EntityRef, Fact, Member
 from grantbook.model.vocabulary import BUILT_IN
+from grantbook.store import migrations
 from grantbook.store.port import Store, Transaction
 from grantbook.store.postgres import open_postgres
 from grantbook.store.present_port import STREAMS
@@ -92,6 +94,36 @@ def test_several_may_migrate_at_once(url: str) -> None:
     assert done == [0] * 4
     with Schema(url) as schema:
         assert schema.state().is_current
+
+
+def test_a_migration_waits_for_nobody_for_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes after it would wait too. Nothing is half done, and it is said what to do."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    add_to_members = "ALTER TABLE members ADD COLUMN added TEXT"
+    with migrations.migrating(engine) as connection:
+        limits = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("lock_timeout", "statement_timeout")]
+        assert limits == ["5s", "15min"]
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
+    with Schema(url) as schema:
+        with migrations.migrating(engine), pytest.raises(ConfigurationError, match="nothing was changed, try again"):
+            schema.migrate()
+        assert schema.state().version is None
+        schema.migrate()
+    with postgres.administration(url) as reader, reader.transaction():
+        reader.execute("SELECT count(*) FROM grants")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            run_in_a_migration(engine, add_to_members, "ALTER TABLE grants ADD COLUMN added TEXT")
+    monkeypatch.setattr(migrations, "_STATEMENT_TIMEOUT", "SET LOCAL statement_timeout = '100ms'")
+    with pytest.raises(OperationalError, match="statement timeout"):
+        run_in_a_migration(engine, add_to_members, "SELECT pg_sleep(5)")
+    assert "added" not in {column["name"] for column in inspect(engine).get_columns("members")}
+    engine.dispose()
+
+
+def run_in_a_migration(engine: Engine, *statements: str) -> None:
+    with migrations.migrating(engine) as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def test_the_plan_is_what_is_done(url: str, clock: FakeClock) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,8 +13,6 @@ from grantbook.store import migrations
 from grantbook.store.distribute import Distributed, distribute
 from grantbook.store.migrations import SchemaState
 from grantbook.store.tables import SCHEMA_VERSION
-
-_IS_THERE: Final = "42P07"  # of PostgreSQL: a table of that name
 
 
 class Schema:
@@ -86,8 +84,14 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        if getattr(getattr(error, "orig", None), "sqlstate", None) == _IS_THERE:
-            raise ConfigurationError(
-                "the database holds tables of another application: give Grantbook a database of its own"
-            ) from error
+        match getattr(getattr(error, "orig", None), "sqlstate", None):
+            case "42P07":  # there is a table of that name
+                raise ConfigurationError(
+                    "the database holds tables of another application: give Grantbook a database of its own"
+                ) from error
+            case "55P03":  # a lock is not to be had
+                raise ConfigurationError(
+                    "somebody else holds the tables for longer than five seconds, by another migration or a long "
+                    "transaction: nothing was changed, try again"
+                ) from error
         raise ConfigurationError(f"cannot use the database: {getattr(error, 'orig', None) or error}") from error
