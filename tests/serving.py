@@ -31,6 +31,13 @@ HOST: Final = "127.0.0.1"
 _PATIENCE_S: Final = 30
 
 
+def environment() -> dict[str, str]:
+    """Of a server under test: without the developer's settings, and its statements are looked at."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GRANTBOOK_")}
+    here = Path(__file__).parent
+    return own | {"PYTHONPATH": os.pathsep.join([str(here / "inspected"), str(here.parent)])}
+
+
 class Server:
     """Server processes on one database, by default a new one. `desk` is the tests' own way to the same book.
 
@@ -70,7 +77,7 @@ class Server:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "grantbook", "serve", *(word for pair in options.items() for word in pair)],
                     cwd=self._directory,  # where no settings file of the developer's is
-                    env={name: value for name, value in os.environ.items() if not name.startswith("GRANTBOOK_")},
+                    env=environment(),
                     stdout=log,
                     stderr=log,
                     start_new_session=True,

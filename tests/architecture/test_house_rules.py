@@ -1,12 +1,14 @@
 """House rules that a machine can check. Each says why; design.md and style.md say more."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from grantbook.model.errors import GrantbookError, all_errors
+from grantbook.store.tables import metadata
 from tests.architecture.code import SOURCE, Function, Module, modules
 
 MAX_FUNCTION_LINES = 70
@@ -197,6 +199,42 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 
 def _does_nothing(handler: ast.ExceptHandler) -> bool:
     return all(isinstance(statement, ast.Pass | ast.Continue) for statement in handler.body)
+
+
+def test_statements_about_the_book_are_expressions() -> None:
+    """Of which `tests/statements.py` reads that they are about one organization; a text would not be looked at."""
+    assert [
+        module.at(node, text)
+        for module in modules()
+        if module.room == "store"
+        for node, text in _texts_about_the_book(module.tree)
+    ] == []
+
+
+def test_the_rule_of_statements_sees_the_ways_to_break_it() -> None:
+    for text in (
+        '"SELECT id FROM grants WHERE id = ?"',
+        '"SELECT 1 " "FROM heads"',
+        'f"DELETE FROM {table}"',
+        '"INSERT INTO  members VALUES (?)"',
+        '"update entities set name = 1"',
+        'f"SELECT {columns} FROM a JOIN {name} USING (id)"',
+    ):
+        assert len(list(_texts_about_the_book(ast.parse(f"run({text})")))) == 1, text
+
+
+def _texts_about_the_book(tree: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    """Texts of SQL that read or change one of its tables, or one that the text does not name."""
+    tables = "|".join([*metadata.tables, r"\{(?!GRAMS)"])
+    about = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:{tables})", re.IGNORECASE)
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner
+        ):
+            text = ast.unparse(node)
+            if about.search(text) and re.search(r"\b(?:SELECT|DELETE|INSERT|UPDATE)\b", text, re.IGNORECASE):
+                yield node, text
 
 
 def test_the_package_tells_type_checkers_that_it_is_typed() -> None:

@@ -1,5 +1,8 @@
 """No statement crosses organizations. The suites look at each that they make; here is what that look sees."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from grantbook.store import present_statements, walks
 from grantbook.store.port import Store
 from grantbook.store.sql import SqlStore
 from grantbook.store.tables import FACT_TABLES, heads, lookups, user_organizations
+from tests.serving import environment
 from tests.statements import CrossesOrganizations, require_one_organization
 from tests.worlds import ORGANIZATION, deposit, member
 
@@ -97,3 +101,15 @@ def test_a_store_that_forgets_it_is_caught(store: Store, monkeypatch: pytest.Mon
     with cache.reading(), pytest.raises(CrossesOrganizations, match="members"):
         cache.standings(ORGANIZATION, ["usr_1"])
     cache.close()
+
+
+def test_servers_under_test_are_looked_at_too(tmp_path: Path) -> None:
+    program = (
+        "from sqlalchemy import create_engine, select\n"
+        "from grantbook.store.tables import heads\n"
+        "select(heads).compile(create_engine('sqlite://'))"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "CrossesOrganizations: heads of every organization" in ended.stderr

@@ -1,0 +1,8 @@
+"""Python runs this first in every process of a server under test: its statements are looked at as those of the tests.
+
+Where one crosses organizations its request is a 500, and the process says so in its log.
+"""
+
+from tests.statements import inspect_all
+
+inspect_all()
