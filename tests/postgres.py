@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from time import sleep
 from typing import Any, Final
 
 import psutil
@@ -88,11 +89,27 @@ class PostgresServer:
         self.start()
 
     def replicate(self, primary: "PostgresServer", port: int) -> None:
-        """Make it a replica of the other one, and start it."""
+        """Make it a replica of the other one, which logs its statements, and start it."""
         self._prepare(port)
         self._run("pg_basebackup", "--no-sync", "--write-recovery-conf", f"--dbname={primary.url}", "-D")
-        self._configure(port=str(port))
+        self._configure(port=str(port), log_statement="all")
         self.start()
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """For the block, a replica does not follow."""
+        with administration(self.url) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()")
+            while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
+                sleep(0.02)
+            try:
+                yield
+            finally:
+                connection.execute("SELECT pg_wal_replay_resume()")
 
     def _configure(self, **settings: str) -> None:
         with (self._data / "postgresql.conf").open("a") as file:
@@ -159,6 +176,17 @@ def own_server(**settings: str) -> PostgresServer:
     server = PostgresServer(Path(os.environ[_HOME]) / secrets.token_hex(8))
     server.make(free_port(), **settings)
     return server
+
+
+@contextmanager
+def own_pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    """A server of the caller's own, and a replica of it."""
+    primary = own_server()
+    replica = PostgresServer(primary.directory.with_name(f"{primary.directory.name}-replica"))
+    replica.replicate(primary, free_port())
+    yield primary, replica
+    replica.stop()
+    primary.stop()
 
 
 def server_url() -> str:
@@ -232,6 +260,11 @@ def empty_database() -> str:
     with administration(url) as connection:
         connection.execute("; ".join(f"DELETE FROM {name}" for name in tables).encode())
     return url
+
+
+def same_on(server: PostgresServer, url: str) -> str:
+    """The URL of the same database on another server."""
+    return make_url(url).set(port=server.port).render_as_string()
 
 
 def _in(server: str, database: str) -> str:

@@ -30,6 +30,7 @@ from grantbook.store.schema import Schema
 from grantbook.store.session import rows_of
 from grantbook.store.tables import SCHEMA_VERSION, metadata
 from tests import postgres
+from tests.postgres import PostgresServer
 from tests.worlds import (
     AUTHOR,
     FACTS_OF_EVERY_KIND,
@@ -271,15 +272,11 @@ def test_who_asks_what_is_held_does_not_wait_for_a_turn_to_load(clock: FakeClock
 class Pair:
     """A primary, a replica, and a store on both."""
 
-    def __init__(self) -> None:
-        self.primary = postgres.own_server()
-        directory = self.primary.directory
-        self.replica = postgres.PostgresServer(directory.with_name(f"{directory.name}-replica"))
-        self.replica.replicate(self.primary, postgres.free_port())
-        url = postgres.make_database(self.primary.url)
-        self.copy = make_url(url).set(port=self.replica.port).render_as_string()
+    def __init__(self, primary: PostgresServer, replica: PostgresServer) -> None:
+        self.replica = replica
+        url = postgres.make_database(primary.url)
         self.writer: Store = open_postgres(url, FakeClock())
-        self.store: Store = open_postgres(url, FakeClock(), replica=self.copy)
+        self.store: Store = open_postgres(url, FakeClock(), replica=postgres.same_on(replica, url))
 
     def asks_replica(self) -> bool:
         """Whether a snapshot that may lag is read from the replica: the primary does not see it."""
@@ -292,25 +289,14 @@ class Pair:
         with self.store.snapshot(ORGANIZATION, at_least=at_least) as snapshot:
             return snapshot.count(Member)
 
-    def stand_still(self, *, stands: bool) -> None:
-        """Stop the replica from following, or let it go on."""
-        with postgres.administration(self.copy) as connection:
-            connection.execute("SELECT pg_wal_replay_pause()" if stands else "SELECT pg_wal_replay_resume()")
-            until(
-                lambda: (
-                    (connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",)) == stands
-                )
-            )
-
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    made = Pair()
-    yield made
-    made.store.close()
-    made.writer.close()
-    made.replica.stop()
-    made.primary.stop()
+    with postgres.own_pair() as (primary, replica):
+        made = Pair(primary, replica)
+        yield made
+        made.store.close()
+        made.writer.close()
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -329,8 +315,7 @@ def test_reads_that_may_lag_are_answered_by_a_replica_that_follows(pair: Pair) -
 def test_a_replica_that_stands_still_answers_nothing_that_is_too_old(pair: Pair) -> None:
     until(pair.asks_replica)
     before = pair.members(at_least=None)
-    pair.stand_still(stands=True)
-    try:
+    with pair.replica.standing_still():
         deposit(pair.writer, ORGANIZATION, [member("usr_late")])
         revision = pair.writer.head(ORGANIZATION).revision
         assert pair.members(at_least=revision) == before + 1  # with the token, at once
@@ -338,8 +323,6 @@ def test_a_replica_that_stands_still_answers_nothing_that_is_too_old(pair: Pair)
         deposit(pair.store, ORGANIZATION, [member("usr_own")])
         assert pair.members() == before + 2  # what this process wrote itself, at once
         assert not pair.asks_replica()
-    finally:
-        pair.stand_still(stands=False)
     until(pair.asks_replica)
     assert pair.members() == before + 2
 
