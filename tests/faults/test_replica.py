@@ -1,6 +1,9 @@
 """A server with a replica reads there what may lag, and nothing that is older than it promises."""
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -46,6 +49,20 @@ class House:
         before = self._replica.log.count("FROM grants")
         self.granted()
         return self._replica.log.count("FROM grants") > before
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """For the block the server stands still, and what it would have heard of it never hears of."""
+        os.killpg(self.server.process.pid, signal.SIGSTOP)
+        with postgres.administration(self.server.database) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query ~ 'pg_current_wal_lsn' AND pid <> pg_backend_pid()"
+            ).fetchall()
+        assert ended
+        yield
+        sleep(_STALENESS_S)
+        os.killpg(self.server.process.pid, signal.SIGCONT)
 
     def follow(self) -> None:
         """Until it is."""
@@ -101,7 +118,14 @@ def test_what_was_written_is_in_the_list_at_once_however_far_behind_the_replica_
         assert house.granted() == 11
         assert not house.reads_replica()
     house.follow()
-    assert house.granted() == 11
+    with pair[1].standing_still():
+        with house.deaf():
+            house.tenant.grant(house.tenant.entity(), "read", house.tenant.user())
+        for _ in range(20):
+            assert house.granted() == 12
+            sleep(_STALENESS_S / 20)
+    house.follow()
+    assert house.granted() == 12
 
 
 def test_a_replica_that_is_gone_costs_one_answer_and_is_read_again_when_it_is_back(
