@@ -5,6 +5,8 @@ from itertools import count
 from random import Random
 
 from grantbook.engine import decide
+from grantbook.engine.facts_cache import FactCache
+from grantbook.engine.held import NONE
 from grantbook.model.facts import EntityRef
 from grantbook.model.resolution import Access
 from grantbook.model.vocabulary import BUILT_IN
@@ -27,6 +29,14 @@ def answers(store: Store, world: World, revision: int | None = None) -> dict[tup
     """What the engine answers to everything that can be asked about the world."""
     with store.snapshot(world.organization_id, revision=revision) as snapshot:
         return decide.access_many(snapshot, BUILT_IN, world.pairs, NOW)
+
+
+def held_answers(cache: FactCache, world: World) -> dict[tuple[str, EntityRef], Access]:
+    """What the cache answers to the same; nothing about users and entities that are not known."""
+    with cache:
+        held = cache.current(world.organization_id)
+        known = [pair for pair, rank in zip(world.pairs, held.ranks(world.pairs, NOW), strict=True) if rank >= NONE]
+        return {(user_id, ref): held.access(user_id, ref, NOW) for user_id, ref in known}
 
 
 def desk_of(store: Store) -> Desk:
