@@ -1,14 +1,15 @@
-"""A book of many organizations: 1,000 of them hold 1,000,000 users and 10,000,000 grants. Grantbook only.
+"""A book of many organizations: 1,000 of them hold 1,000,000 users and 10,000,000 grants.
 
 What is asked, of a few organizations and then of all of them, on SQLite and on PostgreSQL: how long a server takes to
 its first answer, what a check costs in an organization that nobody has asked about yet, of a user and an entity that
-nobody has, and of those that somebody has; and whether the server keeps to the memory that it is allowed.
+nobody has, and of those that somebody has; and whether the server keeps to the memory that it is
+allowed. The same data is put into the peers that keep grants themselves, and they are asked the same.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,11 @@ from typing import Final
 from benchmarks.machine import CLIENT_CORE, anonymous_mb, pinned
 from benchmarks.measuring import ENOUGH_FOR_P99, percentile
 from benchmarks.parts import START_TARGET_S
-from benchmarks.peers import big_books
+from benchmarks.peers import big_books, big_stores
 from benchmarks.peers.big_books import CHUNK, GRANTS, USERS, Home, Tenant, each_in_turn
 from benchmarks.peers.grantbook import serve, wire_batch, wire_check
 from benchmarks.peers.running import Json, Process, cpu_seconds, free_port
+from benchmarks.peers.server import GrantStore
 from benchmarks.peers.setup import Missing
 from benchmarks.report import Table, verdict
 
@@ -104,8 +106,11 @@ def run(directory: str | None, *, organizations_: int, seed: int, only: Sequence
                     last[home.name] = _measured(tables, home, Path(name) / "log", organizations_, seed)
             except Missing as error:
                 tables.loading.add(f"{make.__name__}: missing", None, str(error), *[None] * 5)
+    for open_ in big_stores.STORES:
+        if not only or any(open_().name.lower().startswith(each.lower()) for each in only):
+            _measure_peer(tables, open_, directory, organizations_, seed)
     _compare(tables.targets, last)
-    return [tables.loading, tables.asking, tables.memory, tables.targets]
+    return [table for table in (tables.loading, tables.asking, tables.memory, tables.targets) if table.rows]
 
 
 def _measured(tables: _Tables, home: Home, log: Path, organizations_: int, seed: int) -> Found:
@@ -121,6 +126,25 @@ def _measured(tables: _Tables, home: Home, log: Path, organizations_: int, seed:
         _loaded(tables.loading, home, organizations_ + 1, "the store", another)
     _hold(tables.targets, home.name, before, now)
     return now
+
+
+def _measure_peer(
+    tables: _Tables, make: Callable[[], GrantStore], directory: str | None, organizations_: int, seed: int
+) -> None:
+    few = min(_SMALL, organizations_)
+    try:
+        with big_stores.opened(make, directory) as store:
+            for numbers in (range(few), range(few, organizations_)):
+                if not numbers:
+                    continue
+                facts, took_s = store.add(numbers, seed)
+                row = GRANTS * len(numbers), facts, took_s, facts / took_s, store.size_mb()
+                tables.loading.add(store.name, numbers.stop, "its own way", *row)
+                for kind, asked in store.ask(_FIRST, _APART, _AGAIN):
+                    figures = asked.checks, asked.cpu_ms, asked.p50_ms, asked.p99_ms, asked.server_mb
+                    tables.asking.add(store.name, numbers.stop, kind, *figures)
+    except Missing as error:
+        tables.loading.add(f"{make().name}: missing", None, str(error), *[None] * 5)
 
 
 def _loaded(table: Table, home: Home, organizations_: int, by: str, made: big_books.Loaded) -> None:

@@ -133,9 +133,7 @@ class PostgreSQL:
             connection.execute("CHECKPOINT")
 
     def size_mb(self) -> float:
-        with psycopg.connect(self.url) as connection:
-            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-        return 0.0 if row is None else row[0] / 1e6
+        return self._postgres.size_mb(self.url)
 
     def used_s(self) -> float:
         return cpu_seconds(self._postgres.pid)

@@ -13,8 +13,8 @@ from benchmarks.peers.grpc import Call
 from benchmarks.peers.postgres import Postgres
 from benchmarks.peers.protocol import Work
 from benchmarks.peers.running import Json, Process, free_port, run
-from benchmarks.peers.server import ServerPeer, batches, new_directory
-from benchmarks.peers.world import Grant, Principal, Question, Questions, World
+from benchmarks.peers.server import GrantStore, batches, new_directory
+from benchmarks.peers.world import Grant, Principal, Question, World
 
 _SERVICE: Final = "openfga.v1.OpenFGAService"
 _BATCH: Final = 50
@@ -44,15 +44,15 @@ _SETTINGS: Final = {
 }
 
 
-class OpenFGA(ServerPeer):
+class OpenFGA(GrantStore):
     """Answers may be up to ten seconds old: that is what its caches promise."""
 
     name = "OpenFGA"
     way = "gRPC"
 
-    def load(self, world: World, questions: Questions, directory: Path) -> float:
-        """In writes of 100 tuples, the most that one takes, and ANALYZE."""
-        self.world, self.questions, self.directory = world, questions, new_directory(directory, "openfga")
+    def begin(self, directory: Path) -> None:
+        """As a store's."""
+        self.directory = new_directory(directory, "openfga")
         program, self.postgres = str(setup.program("openfga")), Postgres()
         database = ["--datastore-engine", "postgres", "--datastore-uri", self.postgres.url]
         run([program, "migrate", *database])
@@ -62,14 +62,20 @@ class OpenFGA(ServerPeer):
         self._path = f"/stores/{store}"
         model = self._json.post(f"{self._path}/authorization-models", _model())["authorization_model_id"]
         self._in = {"store_id": store, "authorization_model_id": model}
-        tuples = _tuples(world)
+
+    def put(self, worlds: Sequence[World]) -> float:
+        """In writes of 100 tuples, the most that one takes."""
+        tuples = [each for world in worlds for each in _tuples(world)]
         writes = [
             {**self._in, "writes": {"tuple_keys": tuples[at : at + _WRITTEN_AT_ONCE]}}
             for at in range(0, len(tuples), _WRITTEN_AT_ONCE)
         ]
         sent = self.generator.send_once(Call(f"{_SERVICE}/Write", writes), clients=_LOADERS)
-        self.postgres.sql("VACUUM ANALYZE")
         return sent.seconds
+
+    def singles(self, questions: Sequence[Question]) -> Call:
+        """As a store's, at the default consistency, which uses the caches."""
+        return Call(f"{_SERVICE}/Check", [{**self._in, "tuple_key": _tuple(each)} for each in questions])
 
     def start(self) -> None:
         """As a server's."""
@@ -102,11 +108,11 @@ class OpenFGA(ServerPeer):
         asked = self.questions
         match work:
             case Work.WARM | Work.ONE:
-                return Call(f"{_SERVICE}/Check", [{**self._in, "tuple_key": _tuple(each)} for each in asked.warm])
+                return self.singles(asked.warm)
             case Work.DIFFERENT:
-                return Call(f"{_SERVICE}/Check", [{**self._in, "tuple_key": _tuple(each)} for each in asked.different])
+                return self.singles(asked.different)
             case Work.COLD:
-                return Call(f"{_SERVICE}/Check", [{**self._in, "tuple_key": _tuple(each)} for each in asked.cold])
+                return self.singles(asked.cold)
             case Work.HUNDRED | Work.THOUSAND:
                 batch = asked.hundreds if work is Work.HUNDRED else asked.thousands
                 return Call(f"{_SERVICE}/BatchCheck", [self._batch(each[:_BATCH]) for each in batch], _BATCH)

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from benchmarks.peers import setup
 from benchmarks.peers.running import Process, free_port, run
 
@@ -68,6 +70,12 @@ class Postgres:
         """The URL of a new database."""
         self.sql(f"CREATE DATABASE {name}")
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def size_mb(self, url: str | None = None) -> float:
+        """Of a database: the first one, unless another is named."""
+        with psycopg.connect(url or self.url) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return 0.0 if row is None else row[0] / 1e6
 
     @property
     def pid(self) -> int:

@@ -83,14 +83,19 @@ class ServerPeer(ABC):
             raise RuntimeError(f"{self.name} is not running")
         return self.process.pid
 
+    def restart(self) -> None:
+        """Start it anew on what is loaded: it holds nothing in memory."""
+        if self.process is not None:
+            self.process.stop()
+            self.start()
+
     def measure(self, work: Work, seconds: float) -> Measured | str:
         """As a peer's. What is cold or writes is not warmed up; slow work takes longer."""
         sent = self.traffic(work)
         if isinstance(sent, str):
             return sent
-        if work is Work.COLD and self.process is not None:
-            self.process.stop()
-            self.start()
+        if work is Work.COLD:
+            self.restart()
         if work in {Work.COLD, Work.WRITE}:
             return self._measured(work, sent, seconds)
         self._warm_up(work, sent)
@@ -152,6 +157,40 @@ class ServerPeer(ABC):
             return once.requests, once.requests / once.per_s, once.p50_ms, once.p99_ms
         load = server.load(sent.requests, self.directory, clients=work.clients, seconds=seconds)
         return load.requests, load.requests / load.per_s if load.requests else seconds, load.p50_ms, load.p99_ms
+
+
+class GrantStore(ServerPeer):
+    """A server that keeps the grants itself, in a PostgreSQL of its own."""
+
+    @property
+    def database(self) -> Postgres:
+        if self.postgres is None:
+            raise RuntimeError(f"{self.name} has not begun")
+        return self.postgres
+
+    @abstractmethod
+    def begin(self, directory: Path) -> None:
+        """Start it, empty."""
+
+    @abstractmethod
+    def put(self, worlds: Sequence[World]) -> float:
+        """Add these, and return the seconds that it took."""
+
+    @abstractmethod
+    def singles(self, questions: Sequence[Question]) -> Call:
+        """Single checks, as fast as it can answer them."""
+
+    def settle(self) -> None:
+        """Let PostgreSQL know what it holds, without which it plans badly."""
+        self.database.sql("VACUUM ANALYZE")
+
+    def load(self, world: World, questions: Questions, directory: Path) -> float:
+        """As a peer's, by its own way for bulk."""
+        self.world, self.questions = world, questions
+        self.begin(directory)
+        took_s = self.put([world])
+        self.settle()
+        return took_s
 
 
 def new_directory(directory: Path, name: str) -> Path:

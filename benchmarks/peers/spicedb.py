@@ -13,8 +13,8 @@ from benchmarks.peers.grpc import Call
 from benchmarks.peers.postgres import Postgres
 from benchmarks.peers.protocol import Work
 from benchmarks.peers.running import Json, Process, free_port, run
-from benchmarks.peers.server import ServerPeer, batches, new_directory
-from benchmarks.peers.world import Grant, Principal, Question, Questions, World
+from benchmarks.peers.server import GrantStore, batches, new_directory
+from benchmarks.peers.world import Grant, Principal, Question, World
 
 _KEY: Final = "benchmark"
 _SERVICE: Final = "authzed.api.v1.PermissionsService"
@@ -42,7 +42,7 @@ _LATEST: Final = {"fullyConsistent": True}
 _FAST: Final = {"minimizeLatency": True}
 
 
-class SpiceDB(ServerPeer):
+class SpiceDB(GrantStore):
     """Answers may be up to ten seconds old: that is what its caches and its default consistency promise.
 
     Its cache is keyed by revision, and by default a heartbeat makes a new one every five seconds, as every write does.
@@ -56,16 +56,19 @@ class SpiceDB(ServerPeer):
         self.name = "SpiceDB" if heartbeat else "SpiceDB, no heartbeat"
         self._heartbeat = heartbeat
 
-    def load(self, world: World, questions: Questions, directory: Path) -> float:
-        """By its stream for bulk imports, and ANALYZE, without which PostgreSQL plans badly."""
-        self.world, self.questions, self.directory = world, questions, new_directory(directory, "spicedb")
+    def begin(self, directory: Path) -> None:
+        """As a store's."""
+        self.directory = new_directory(directory, "spicedb")
         program, self.postgres = str(setup.program("spicedb")), Postgres()
         database = ["--datastore-engine", "postgres", "--datastore-conn-uri", self.postgres.url]
         run([program, "datastore", "migrate", "head", *database])
         self._command = [program, "serve", *database]
         self.start()
         self._json.post("/v1/schema/write", {"schema": _SCHEMA})
-        relationships = _relationships(world)
+
+    def put(self, worlds: Sequence[World]) -> float:
+        """By its stream for bulk imports."""
+        relationships = [each for world in worlds for each in _relationships(world)]
         sent = self.generator.send_stream(
             Call(
                 f"{_SERVICE}/ImportBulkRelationships",
@@ -75,8 +78,11 @@ class SpiceDB(ServerPeer):
                 ],
             )
         )
-        self.postgres.sql("VACUUM ANALYZE")
         return sent.seconds
+
+    def singles(self, questions: Sequence[Question]) -> Call:
+        """As a store's."""
+        return Call(f"{_SERVICE}/CheckPermission", [_check(each) for each in questions])
 
     def start(self) -> None:
         """As a server's."""
@@ -113,11 +119,11 @@ class SpiceDB(ServerPeer):
         asked = self.questions
         match work:
             case Work.WARM | Work.ONE:
-                return Call(f"{_SERVICE}/CheckPermission", [_check(each) for each in asked.warm])
+                return self.singles(asked.warm)
             case Work.DIFFERENT:
-                return Call(f"{_SERVICE}/CheckPermission", [_check(each) for each in asked.different])
+                return self.singles(asked.different)
             case Work.COLD:
-                return Call(f"{_SERVICE}/CheckPermission", [_check(each) for each in asked.cold])
+                return self.singles(asked.cold)
             case Work.HUNDRED:
                 return Call(f"{_SERVICE}/CheckBulkPermissions", [_bulk(each, _FAST) for each in asked.hundreds], 100)
             case Work.THOUSAND:

@@ -146,7 +146,7 @@ class Questions:
         return Questions(
             warm=[next(singles) for _ in range(_WARM)],
             different=[next(singles) for _ in range(_DIFFERENT)],
-            cold=_cold(world, random),
+            cold=cold_questions(world, random),
             hundreds=[_batch(world, random, user, 100) for user in users[:100]],
             thousands=[_batch(world, random, user, 1_000) for user in users[:20]],
             users=users,
@@ -168,7 +168,7 @@ def _singles(world: World, random: Random) -> Iterator[Question]:
         yield Question(user, entity, level)
 
 
-def _cold(world: World, random: Random) -> list[Question]:
+def cold_questions(world: World, random: Random) -> list[Question]:
     """No user and no entity twice; about a fifth is allowed."""
     users, entities = (random.sample(each, len(each)) for each in (world.users, world.entities))
     return [Question(user, entity, "read") for user, entity in zip(users, entities, strict=False)]
