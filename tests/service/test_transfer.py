@@ -299,6 +299,8 @@ def test_every_line_that_is_not_valid_is_told(office: Office) -> None:
         (department("dept_new", "dept_none"), ["parent_id"]),
         (joined("dept_none", "usr_none"), ["department_id", "user_id"]),
         (assigned("role_none", "usr_plain"), ["role_id"]),
+        (entity(STORE, owner=Principal("department", "dept_none")), ["owner_id"]),
+        (entity(STORE, owner=Principal("organization", "org_other")), ["owner_id"]),
         (target(STORE, user("usr_none")), ["entity_id", "target_id"]),
         (contains(SLICE, STORE), ["container_id", "member_id"]),
         (grant(STORE, user("usr_none"), "read"), ["entity_id", "grantee_id"]),

@@ -53,12 +53,10 @@ class Referents:
         self._check_claims(facts)
 
     def _principals_in(self, fact: Fact) -> Sequence[tuple[str, Principal]]:
-        """As an import asks for them, and more: departments keep what they own, and keys go with their users."""
+        """As an import asks for them, and more: keys go with their users."""
         match fact:
             case Grant(grantee_type="user") if fact.entity_type not in self._reading.vocabulary.types:
                 return ()  # perhaps of a type that is not bound, in a vocabulary that was not given
-            case Entity():
-                return () if fact.owner_type == "user" else (("owner_id", fact.owner),)
             case ApiKey():
                 return (("user_id", Principal("user", fact.user_id)),)
         return transfer.principals_in(self._reading, fact)

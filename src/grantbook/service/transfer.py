@@ -336,8 +336,11 @@ def entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
 
 
 def principals_in(reading: Reading, fact: Fact) -> tuple[tuple[str, Principal], ...]:
-    """The fields that name a principal. Owners may be gone, and rules are granted to users from elsewhere."""
+    """The fields that name a principal which has to be there. Users who own something may be gone, and rules are
+    granted to users from elsewhere."""
     match fact:
+        case Entity():
+            return () if fact.owner_type == "user" else (("owner_id", fact.owner),)
         case Grant():
             is_bound = fact.grantee_type != "user" or reading.vocabulary.entity_type(fact.entity_type).is_bound
             return (("grantee_id", fact.grantee),) if is_bound else ()
