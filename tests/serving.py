@@ -26,6 +26,7 @@ from grantbook.service import departments, entities, grants, keys, members, orga
 from grantbook.service.desk import SYSTEM, Desk
 from grantbook.service.rule_permissions import Permission
 from tests import postgres
+from tests.statements import CrossesOrganizations
 
 HOST: Final = "127.0.0.1"
 _PATIENCE_S: Final = 30
@@ -35,7 +36,8 @@ def environment() -> dict[str, str]:
     """Of a server under test: without the developer's settings, and its statements are looked at."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GRANTBOOK_")}
     here = Path(__file__).parent
-    return own | {"PYTHONPATH": os.pathsep.join([str(here / "inspected"), str(here.parent)])}
+    path = [str(here / "inspected"), str(here.parent), *filter(None, [own.get("PYTHONPATH")])]
+    return own | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 class Server:
@@ -120,6 +122,7 @@ class Server:
         self.desk.close()
         if self._made is not None:
             postgres.drop_database(self._made)
+        assert CrossesOrganizations.__name__ not in self.log.read_text(errors="replace")
 
     def _is_ready(self) -> bool:
         until = monotonic() + _PATIENCE_S

@@ -3,7 +3,7 @@
 A database that is spread over machines by `organization_id` answers such a statement on one of them. So each table
 that a statement names, wherever in it, has to be held to `organization_id = :tenant` by conditions that every one of
 its rows meets; a table of global keys to a key that is bound. Rows that are written carry their own. What the suites
-make is looked at, in their own processes and in those of their servers: `inspect_all` is called before there is any.
+make is looked at, in their own processes and in those of `serving.Server`: `inspect_all` is called before there is any.
 That no statement is a text, which could not be looked at, is a house rule.
 """
 

@@ -11,7 +11,6 @@ import pytest
 
 from grantbook.model.facts import EntityRef
 from tests import postgres
-from tests.http.envelope import error_of
 from tests.postgres import PostgresServer
 from tests.serving import Server, Tenant
 
@@ -54,18 +53,23 @@ class House:
     def deaf(self) -> Iterator[None]:
         """For the block the server stands still, and what it would have heard of it never hears of."""
         os.killpg(self.server.process.pid, signal.SIGSTOP)
+        try:
+            self._end_feed()
+            yield
+            sleep(_STALENESS_S)
+        finally:
+            os.killpg(self.server.process.pid, signal.SIGCONT)
+
+    def _end_feed(self) -> None:
         with postgres.administration(self.server.database) as connection:
             ended = connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND query ~ 'pg_current_wal_lsn' AND pid <> pg_backend_pid()"
             ).fetchall()
-        assert ended
-        yield
-        sleep(_STALENESS_S)
-        os.killpg(self.server.process.pid, signal.SIGCONT)
+        assert ended == [(True,)]
 
     def follow(self) -> None:
-        """Until it is."""
+        """Wait until lists are read there."""
         end = monotonic() + _PATIENCE_S
         while not self.reads_replica():
             assert monotonic() < end
@@ -84,10 +88,12 @@ def house(pair: tuple[PostgresServer, PostgresServer], tmp_path: Path) -> Iterat
     database = postgres.make_database(primary.url)
     copy = postgres.same_on(replica, database)
     server = Server(tmp_path, database=database, replica=copy, staleness_ms=str(1_000 * _STALENESS_S))
-    made = House(server, replica)
-    yield made
-    made.client.close()
-    server.close()
+    try:
+        made = House(server, replica)
+        yield made
+        made.client.close()
+    finally:
+        server.close()
 
 
 def test_lists_are_read_from_a_replica_that_follows_and_decisions_are_not(
@@ -96,12 +102,13 @@ def test_lists_are_read_from_a_replica_that_follows_and_decisions_are_not(
     house.follow()
     entity, user = house.grant()
     question = {"user_id": user, "entity_type": entity.type, "entity_id": entity.id, "access_level": "read"}
-    before = pair[1].log.count("FROM grants")
+    before = pair[1].log.count("FROM heads")  # which every reading begins with
+    assert before
     for consistency in ({}, {"consistency": "full"}):
-        for question_ in ("check", "explain"):
-            answer = house.client.post(f"{house.tenant.path}/access/{question_}", json=question | consistency)
+        for call in ("check", "explain"):
+            answer = house.client.post(f"{house.tenant.path}/access/{call}", json=question | consistency)
             assert answer.json()["allowed"] is True
-    assert pair[1].log.count("FROM grants") == before
+    assert pair[1].log.count("FROM heads") == before
 
 
 def test_what_was_written_is_in_the_list_at_once_however_far_behind_the_replica_is(
@@ -128,18 +135,14 @@ def test_what_was_written_is_in_the_list_at_once_however_far_behind_the_replica_
     assert house.granted() == 12
 
 
-def test_a_replica_that_is_gone_costs_one_answer_and_is_read_again_when_it_is_back(
+def test_a_replica_that_is_gone_is_no_error_and_is_read_again_when_it_is_back(
     house: House, pair: tuple[PostgresServer, PostgresServer]
 ) -> None:
     house.grant()
     house.follow()
     pair[1].stop()
     try:
-        answers = [house.client.get(f"{house.tenant.path}/access/grants") for _ in range(5)]
-        for answer in answers[:1]:
-            if answer.status_code != 200:
-                error_of(answer, 503, "STORE_UNAVAILABLE")
-        assert [answer.json()["total"] for answer in answers[1:]] == [1] * 4
+        assert [house.granted() for _ in range(5)] == [1] * 5
     finally:
         pair[1].start()
     house.follow()

@@ -1,6 +1,7 @@
 """What the laws share: a fresh organization for each world, answers from a store, a desk to change it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from random import Random
 
@@ -29,6 +30,13 @@ def answers(store: Store, world: World, revision: int | None = None) -> dict[tup
     """What the engine answers to everything that can be asked about the world."""
     with store.snapshot(world.organization_id, revision=revision) as snapshot:
         return decide.access_many(snapshot, BUILT_IN, world.pairs, NOW)
+
+
+@contextmanager
+def caches_of_every_size(store: Store) -> Iterator[list[FactCache]]:
+    """One that holds everything, one that evicts all the time, one that is off."""
+    with ExitStack() as opened:
+        yield [opened.enter_context(closing(FactCache(store, BUILT_IN, size))) for size in (1 << 30, 4_000, 0)]
 
 
 def held_answers(cache: FactCache, world: World) -> dict[tuple[str, EntityRef], Access]:

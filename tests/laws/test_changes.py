@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grantbook.engine.facts_cache import FactCache
 from grantbook.model.errors import GrantbookError
 from grantbook.model.facts import EntityRef, Principal
 from grantbook.model.vocabulary import BUILT_IN
@@ -18,7 +17,7 @@ from grantbook.service.desk import SYSTEM, Desk, Writing
 from grantbook.service.grants import NewGrant
 from grantbook.service.rule_permissions import Permission
 from grantbook.store.port import Store
-from tests.laws.books import answers, desk_of, held_answers, settle
+from tests.laws.books import answers, caches_of_every_size, desk_of, held_answers, settle
 from tests.worlds import DEPARTMENTS, ENTITIES, GRANTEES, ROLES, USERS, World, nothing_happens, worlds
 
 LADDER = BUILT_IN.entity_type("vector_store").levels
@@ -35,23 +34,21 @@ def test_to_grant_and_then_to_revoke_restores_every_answer(
     world = settle(shared_store, world)
     desk = desk_of(shared_store)
     before = answers(shared_store, world)
-    caches = [FactCache(shared_store, BUILT_IN, max_bytes) for max_bytes in (1 << 30, 4_000, 0)]
-    held_before = [held_answers(cache, world) for cache in caches]
-    try:
-        with desk.writing(world.organization_id, SYSTEM) as writing:
-            grant, is_new = grants.create(writing, ref, NewGrant(grantee=grantee, access_level=access_level))
-    except GrantbookError:
-        is_new = False
-    if is_new:
-        for cache in caches:
-            held_answers(cache, world)
-        with desk.writing(world.organization_id, SYSTEM) as writing:
-            grants.revoke(writing, grant.id)
+    with caches_of_every_size(shared_store) as caches:
+        held_before = [held_answers(cache, world) for cache in caches]
+        try:
+            with desk.writing(world.organization_id, SYSTEM) as writing:
+                grant, is_new = grants.create(writing, ref, NewGrant(grantee=grantee, access_level=access_level))
+        except GrantbookError:
+            is_new = False
+        if is_new:
+            for cache in caches:
+                held_answers(cache, world)
+            with desk.writing(world.organization_id, SYSTEM) as writing:
+                grants.revoke(writing, grant.id)
+        assert [held_answers(cache, world) for cache in caches] == held_before
     assert answers(shared_store, world) == before
-    assert [held_answers(cache, world) for cache in caches] == held_before
     assert all(found.items() <= before.items() for found in held_before)
-    for cache in caches:
-        cache.close()
 
 
 BAD: tuple[NewGrant, ...] = (

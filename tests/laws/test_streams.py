@@ -1,5 +1,7 @@
 """Ids in order, from which pages of long lists are put together."""
 
+from contextlib import closing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,8 +35,11 @@ def test_a_stream_has_the_ids_of_what_is_asked_for_in_order(
     shared_store: Store, world: World, data: st.DataObject
 ) -> None:
     world = settle(shared_store, world)
-    present = shared_store.present()
-    with shared_store.snapshot(world.organization_id) as snapshot, present.reading():
+    with (
+        closing(shared_store.present()) as present,
+        shared_store.snapshot(world.organization_id) as snapshot,
+        present.reading(),
+    ):
         for stream in STREAMS:
             facts = snapshot.select(stream.kind)
             of = {
@@ -52,7 +57,6 @@ def test_a_stream_has_the_ids_of_what_is_asked_for_in_order(
             after, limit = data.draw(st.sampled_from(["", *matching])), data.draw(st.integers(1, 4))
             found = present.next_ids(world.organization_id, stream, of, type_, after=after, limit=limit)
             assert found == sorted(id_ for id_ in matching if id_ > after)[:limit], stream
-    present.close()
 
 
 def test_a_long_list_of_whom_everyone_stands_for_has_no_stranger_that_is_known_for_something_else(

@@ -91,7 +91,7 @@ def _told() -> Iterator[None]:
                 ) from error
             case "55P03":  # a lock is not to be had
                 raise ConfigurationError(
-                    "somebody else holds the tables for longer than five seconds, by another migration or a long "
-                    "transaction: nothing was changed, try again"
+                    "somebody else holds the tables, by another migration or a long transaction: nothing was changed, "
+                    "try again"
                 ) from error
         raise ConfigurationError(f"cannot use the database: {getattr(error, 'orig', None) or error}") from error
