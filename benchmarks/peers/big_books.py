@@ -21,7 +21,7 @@ from benchmarks.peers import world as worlds
 from benchmarks.peers.grantbook import book_facts
 from benchmarks.peers.postgres import Postgres
 from benchmarks.peers.running import cpu_seconds
-from benchmarks.peers.world import Question, Questions
+from benchmarks.peers.world import Question
 from benchmarks.world import OWNER_ID
 from grantbook.bootstrap import open_desk
 from grantbook.model.facts import ApiKey, Organization
@@ -198,8 +198,7 @@ def _add(desk: Desk, number: int, seed: int) -> tuple[Tenant, float]:
             for fact in facts[first : first + CHUNK]:
                 book.add(fact, "granted")
     took_s = time.perf_counter() - begin
-    asked = [(question, world.allowed(question)) for question in Questions.about(world).cold]
-    return Tenant(organization_id, _key(desk, organization_id), asked, len(facts)), took_s
+    return Tenant(organization_id, _key(desk, organization_id), worlds.asked_once(world), len(facts)), took_s
 
 
 def _key(desk: Desk, organization_id: str) -> str:

@@ -53,7 +53,7 @@ class OpenFGA(GrantStore):
     def begin(self, directory: Path) -> None:
         """As a store's."""
         self.directory = new_directory(directory, "openfga")
-        program, self.postgres = str(setup.program("openfga")), Postgres()
+        program, self.postgres = str(setup.program("openfga")), Postgres(directory.parent)
         database = ["--datastore-engine", "postgres", "--datastore-uri", self.postgres.url]
         run([program, "migrate", *database])
         self._command = [program, "run", *database, *(f"--{name}={value}" for name, value in _SETTINGS.items())]

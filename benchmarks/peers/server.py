@@ -84,7 +84,7 @@ class ServerPeer(ABC):
         return self.process.pid
 
     def restart(self) -> None:
-        """Start it anew on what is loaded: it holds nothing in memory."""
+        """Start it anew on what is loaded, if it runs: it holds nothing in memory."""
         if self.process is not None:
             self.process.stop()
             self.start()
@@ -181,8 +181,9 @@ class GrantStore(ServerPeer):
         """Single checks, as fast as it can answer them."""
 
     def settle(self) -> None:
-        """Let PostgreSQL know what it holds, without which it plans badly."""
-        self.database.sql("VACUUM ANALYZE")
+        """Let PostgreSQL know what it holds, without which it plans badly, and write it down."""
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            self.database.sql(statement)
 
     def load(self, world: World, questions: Questions, directory: Path) -> float:
         """As a peer's, by its own way for bulk."""

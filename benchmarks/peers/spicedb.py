@@ -59,7 +59,7 @@ class SpiceDB(GrantStore):
     def begin(self, directory: Path) -> None:
         """As a store's."""
         self.directory = new_directory(directory, "spicedb")
-        program, self.postgres = str(setup.program("spicedb")), Postgres()
+        program, self.postgres = str(setup.program("spicedb")), Postgres(directory.parent)
         database = ["--datastore-engine", "postgres", "--datastore-conn-uri", self.postgres.url]
         run([program, "datastore", "migrate", "head", *database])
         self._command = [program, "serve", *database]

@@ -146,7 +146,7 @@ class Questions:
         return Questions(
             warm=[next(singles) for _ in range(_WARM)],
             different=[next(singles) for _ in range(_DIFFERENT)],
-            cold=cold_questions(world, random),
+            cold=_cold(world, random),
             hundreds=[_batch(world, random, user, 100) for user in users[:100]],
             thousands=[_batch(world, random, user, 1_000) for user in users[:20]],
             users=users,
@@ -155,6 +155,11 @@ class Questions:
                 Grant(entity, Principal("user", user), "read") for user in world.users[:100] for entity in world.fresh
             ],
         )
+
+
+def asked_once(world: World) -> list[tuple[Question, bool]]:
+    """Questions and their answers; no user and no entity twice."""
+    return [(question, world.allowed(question)) for question in _cold(world, Random(world.seed + 1))]
 
 
 def _singles(world: World, random: Random) -> Iterator[Question]:
@@ -168,7 +173,7 @@ def _singles(world: World, random: Random) -> Iterator[Question]:
         yield Question(user, entity, level)
 
 
-def cold_questions(world: World, random: Random) -> list[Question]:
+def _cold(world: World, random: Random) -> list[Question]:
     """No user and no entity twice; about a fifth is allowed."""
     users, entities = (random.sample(each, len(each)) for each in (world.users, world.entities))
     return [Question(user, entity, "read") for user, entity in zip(users, entities, strict=False)]
