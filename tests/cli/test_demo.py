@@ -3,6 +3,10 @@
 import re
 import shlex
 import socket
+import sys
+from pathlib import Path
+
+import pytest
 
 from grantbook.bootstrap import open_desk
 from grantbook.cli import demo_world as world
@@ -64,7 +68,9 @@ def test_the_key_of_a_server_that_runs_stays(demo: Shell) -> None:
         taken = demo("demo", "--port", port, "--before-serving")
     assert (taken.code, taken.out, "already in use" in taken.err) == (Exit.FAILED, "", True)
     assert demo("verify", "--json").json == before
-    assert demo("demo", "--port", port, "--before-serving").code == Exit.DONE
+    shown = demo("demo", "--port", port, "--before-serving")
+    assert (shown.code, "Or ask the server from another terminal" in shown.out) == (Exit.DONE, True)
+    assert "grantbook serve" not in shown.out
 
 
 def test_another_organization_of_that_id_is_left_alone(shell: Shell) -> None:
@@ -83,6 +89,16 @@ def test_the_text_shows_the_key_once_and_commands_that_work(demo: Shell) -> None
     assert shown.out.count("curl -s http://127.0.0.1:8420/v1/organizations/org_demo/access/") == 2
     (why,) = [line for line in shown.out.splitlines() if line.startswith("  grantbook why ")]
     assert demo(*shlex.split(why)[1:]).code == Exit.DONE
+
+
+def test_who_has_no_grantbook_in_the_path_is_told_where_it_is(
+    demo: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", [".venv/bin/grantbook", "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "\n  .venv/bin/grantbook why usr_felix" in demo("demo").out
+    (tmp_path / "grantbook").touch(mode=0o755)
+    assert "\n  grantbook why usr_felix" in demo("demo").out
 
 
 def test_the_requests_go_to_the_port_that_will_be_served(demo: Shell) -> None:

@@ -6,10 +6,13 @@ are dated back, so that `--as-of` has something to show. Keys are made now, with
 
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from secrets import token_bytes
 from shlex import quote
+from shutil import which
 from typing import Any, Final
 
 import click
@@ -44,7 +47,9 @@ _ID_BYTES: Final = 16
 @click.command()
 @options.database
 @click.option("--port", type=click.IntRange(1, 65535), help="The port that the requests shown go to [default: 8420].")
-@click.option("--before-serving", is_flag=True, help="Change nothing where that port is taken already.")
+@click.option(
+    "--before-serving", is_flag=True, help="A server starts next: change nothing where that port is taken already."
+)
 @options.as_json
 def demo(*, database: str | None, port: int | None, before_serving: bool, as_json: bool) -> int:
     """Make the organization org_demo, if it is not there yet, and a fresh API key for it.
@@ -64,16 +69,26 @@ def demo(*, database: str | None, port: int | None, before_serving: bool, as_jso
     where = "" if given.database == Settings().database else f" --database {quote(masked(given.database))}"
     click.echo(f"{world.ORGANIZATION_NAME} is {'made' if is_new else 'already there; its earlier demo key is off'}.")
     click.echo("Ask it something:\n")
+    grantbook = _program()
     click.echo(
-        f"  grantbook why usr_felix write vector_store vs_incidents --organization {world.ORGANIZATION_ID}{where}"
+        f"  {grantbook} why usr_felix write vector_store vs_incidents --organization {world.ORGANIZATION_ID}{where}"
     )
-    listening = "" if given.port == Settings().port else f" --port {given.port}"
-    click.echo(f"\nOr start the server:\n\n  grantbook serve{where}{listening}")
-    click.echo("\nand ask it from another terminal. The key is shown this once: only a digest of it is kept.\n")
+    if before_serving:
+        click.echo("\nOr ask the server", nl=False)
+    else:
+        listening = "" if given.port == Settings().port else f" --port {given.port}"
+        click.echo(f"\nOr start the server:\n\n  {grantbook} serve{where}{listening}\n\nand ask it", nl=False)
+    click.echo(" from another terminal. The key is shown this once: only a digest of it is kept.\n")
     click.echo(f"  export GRANTBOOK_API_KEY={secret}")
     for request in requests(given.port):
         click.echo(f"  {request}")
     return Exit.DONE
+
+
+def _program() -> str:
+    """What a shell finds this command by: its name, or else the path that it was called by."""
+    called = Path(sys.argv[0])
+    return "grantbook" if which("grantbook") or called.name != "grantbook" else quote(str(called))
 
 
 def requests(port: int) -> list[str]:
