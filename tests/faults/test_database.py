@@ -446,6 +446,7 @@ def test_a_statement_that_takes_too_long_is_ended_and_503(house: House, request_
         "write": ("POST", "grants", grant),
     }[request_]
     with house.client() as client:
+        client.timeout = httpx.Timeout(2 * most_s)  # so that it is not the client who gives up
 
         def send() -> httpx.Response:
             return client.request(ask[0], f"{tenant.path}/access/{ask[1]}", json=ask[2])
