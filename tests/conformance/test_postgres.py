@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from grantbook.bootstrap import open_store
@@ -23,7 +22,7 @@ from grantbook.model.facts import EntityRef, Fact, Member
 from grantbook.model.vocabulary import BUILT_IN
 from grantbook.store import migrations
 from grantbook.store.port import Store, Transaction
-from grantbook.store.postgres import open_postgres
+from grantbook.store.postgres import driver_url, open_postgres
 from grantbook.store.present_port import STREAMS
 from grantbook.store.present_statements import next_name
 from grantbook.store.schema import Schema
@@ -73,11 +72,11 @@ def test_an_empty_database_is_refused_and_told_how_to_fill(url: str, clock: Fake
 
 def test_the_migrations_make_the_tables_that_the_store_expects(url: str) -> None:
     other = postgres.make_database(is_empty=True)
-    created = create_engine(make_url(other).set(drivername="postgresql+psycopg"))
+    created = create_engine(driver_url(other))
     metadata.create_all(created)
     with Schema(url) as schema:
         schema.migrate()
-    migrated = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    migrated = create_engine(driver_url(url))
     for table in metadata.tables:
         for read in ("get_columns", "get_indexes", "get_pk_constraint"):
             found = [getattr(inspect(engine), read)(table) for engine in (migrated, created)]
@@ -99,7 +98,7 @@ def test_several_may_migrate_at_once(url: str) -> None:
 
 def test_a_migration_waits_for_nobody_for_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes after it would wait too. Nothing is half done, and it is said what to do."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    engine = create_engine(driver_url(url))
     add_to_members = "ALTER TABLE members ADD COLUMN added TEXT"
     with migrations.migrating(engine) as connection:
         limits = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("lock_timeout", "statement_timeout")]

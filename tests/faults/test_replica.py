@@ -5,16 +5,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
 from grantbook.model.facts import EntityRef
 from tests import postgres
+from tests.faults.house import until
 from tests.postgres import PostgresServer
 from tests.serving import Server, Tenant
 
-_PATIENCE_S = 30
 _STALENESS_S = 1
 
 
@@ -70,10 +70,7 @@ class House:
 
     def follow(self) -> None:
         """Wait until lists are read there."""
-        end = monotonic() + _PATIENCE_S
-        while not self.reads_replica():
-            assert monotonic() < end
-            sleep(0.02)
+        until(self.reads_replica, "no list is read from the replica")
 
 
 @pytest.fixture(scope="module")
