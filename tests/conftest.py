@@ -2,9 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -15,28 +13,12 @@ from grantbook.store.port import Store
 from grantbook.store.postgres import open_postgres
 from grantbook.store.sqlite import open_sqlite
 from tests import citus, postgres, statements, unclosed
+from tests.databases import sqlite_book
 from tests.worlds import FakeClock
-
-
-@cache
-def _empty_book() -> bytes:
-    """The file of a book without anything in it, to be copied: to make one takes a tenth of a second."""
-    with TemporaryDirectory() as directory:
-        file = Path(directory, "book.db")
-        open_sqlite(f"sqlite:///{file}", FakeClock()).close()
-        return file.read_bytes()
-
-
-def _open_sqlite(directory: Path, clock: FakeClock) -> Store:
-    file = directory / "book.db"
-    if not file.exists():
-        file.write_bytes(_empty_book())
-    return open_sqlite(f"sqlite:///{file}", clock)
-
 
 STORES: Final[dict[str, Callable[[Path, FakeClock], Store]]] = {
     "memory": lambda _, clock: MemoryStore(clock),
-    "sqlite": _open_sqlite,
+    "sqlite": lambda directory, clock: open_sqlite(sqlite_book(directory), clock),
     "postgres": lambda _, clock: open_postgres(postgres.empty_database(), clock),
 }
 if citus.IS_GIVEN:

@@ -31,7 +31,6 @@ from grantbook import (
 )
 from grantbook.model.errors import ConfigurationError
 from grantbook.model.instants import from_datetime
-from tests.databases import empty_book
 from tests.http.inprocess import client_of
 from tests.library.world import ASSISTANT, BOT, RULE, SLICE, STORE, TIME, Watch, may, opened
 
@@ -72,7 +71,7 @@ def test_an_organization_is_not_opened_for_strangers(book: Grantbook, acme: Orga
 
 
 def test_what_a_process_wrote_is_there_for_the_next(tmp_path: Path) -> None:
-    database = empty_book(tmp_path)
+    database = f"sqlite:///{tmp_path}/book.db"
     with Grantbook(database) as book:
         acme = book.create_organization("Acme", owner_email="ada@acme.example")
         acme.register_entity(*BOT, name="Bot", owner=("user", acme.owner_id))
@@ -573,7 +572,7 @@ def test_every_change_is_in_the_history(acme: OrganizationBook) -> None:
 
 
 def test_a_book_that_is_closed_refuses(tmp_path: Path) -> None:
-    book = Grantbook(empty_book(tmp_path))
+    book = Grantbook(f"sqlite:///{tmp_path}/book.db")
     acme = book.create_organization("Acme", owner_email="ada@acme.example", owner_id="usr_ada")
     acme.register_entity(*BOT, name="Bot", owner=("user", "usr_ada"))
     assert may(acme, "usr_ada")
