@@ -150,7 +150,7 @@ def test_of_several_organizations_a_part_is_for_the_one_that_is_chosen(demo: She
             lambda fact: {name: value for name, value in fact.items() if name != "id"},
             "id: Object missing required field",
         ),
-        (lambda fact: fact | {"entity_id": "vs_none"}, "there is no"),
+        (lambda fact: fact | {"entity_id": "vs_none"}, "entity_id: there is no"),
         (lambda _: "{\n", "the line is not JSON"),
         (lambda _: "[]\n", "the line is not an object"),
     ],

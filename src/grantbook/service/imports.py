@@ -145,7 +145,7 @@ def _refuse_missing(
     missing: set[EntityRef] | set[Principal],
 ) -> None:
     if wanted in missing:
-        problems.add(number, field, f"there is no {wanted.type} {wanted.id}")
+        problems.add(number, field, f"{field}: there is no {wanted.type} {wanted.id}")
 
 
 def _refuse_unknown(
@@ -162,7 +162,9 @@ def _refuse_unknown(
             _refuse_missing(problems, line.number, "containers", container, no_containers)
         for target_id in line.draft.targets:
             if target_id not in targets:
-                problems.add(line.number, "access_target_ids", f"there is no department or user {target_id}")
+                problems.add(
+                    line.number, "access_target_ids", f"access_target_ids: there is no department or user {target_id}"
+                )
 
 
 def _targets(writing: Writing, ids: set[str]) -> dict[str, str]:

@@ -322,7 +322,7 @@ def _require_references(writing: Writing, lines: Sequence[Line], known: Known, p
 
 def _refuse(ref: EntityRef | Principal, places: Sequence[tuple[int, str]], problems: Problems) -> None:
     for number, field in places:
-        problems.add(number, field, f"there is no {ref.type} {ref.id}")
+        problems.add(number, field, f"{field}: there is no {ref.type} {ref.id}")
 
 
 def entities_in(fact: Fact) -> tuple[tuple[str, EntityRef], ...]:
